@@ -1,0 +1,53 @@
+"""Store paths: `/nix/store/HASH-NAME`, `/gnu/store/HASH-NAME`."""
+
+import re
+from dataclasses import dataclass
+
+from narbor.errors import Rejected
+
+# 32 letters of Nix base 32, a dash, a name of 1 to 211 characters (nix: src/libstore/path.cc).
+_BASE = re.compile(r"([0-9a-df-np-sv-z]{32})-([0-9a-zA-Z+\-._?=]{1,211})", re.ASCII)
+_HASH_PART = re.compile(r"[0-9a-df-np-sv-z]{32}", re.ASCII)
+_DOTTED = re.compile(r"\.\.?(-|$)")
+
+
+class MalformedStorePath(Rejected):
+    """A text is no store path."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class StorePath:
+    """One store path; the store directory belongs to its identity."""
+
+    store: str
+    hash_part: str
+    name: str
+
+    @property
+    def base(self) -> str:
+        """The last component, `HASH-NAME`."""
+        return f"{self.hash_part}-{self.name}"
+
+    def __str__(self) -> str:
+        return f"{self.store}/{self.hash_part}-{self.name}"
+
+
+def parse(text: str) -> StorePath:
+    """Read a full store path, with nothing behind its name; raises MalformedStorePath."""
+    store, slash, last = text.rpartition("/")
+    if not slash or not store.startswith("/"):
+        raise MalformedStorePath(f"{text!r} is no store path: it needs a store directory")
+    return of_base(last, store)
+
+
+def of_base(base: str, store: str) -> StorePath:
+    """Read `HASH-NAME` under the store directory `store`; raises MalformedStorePath."""
+    match = _BASE.fullmatch(base)
+    if match is None or _DOTTED.match(match[2]):
+        raise MalformedStorePath(f"{base!r} is no store path name (32 letters, a dash, a name)")
+    return StorePath(store, match[1], match[2])
+
+
+def is_hash_part(text: str) -> bool:
+    """Tell whether `text` is 32 letters of Nix base 32."""
+    return _HASH_PART.fullmatch(text) is not None
