@@ -1,0 +1,226 @@
+"""What the operator said: defaults, `narbor.toml`, the environment and flags, as one frozen Config.
+
+Later words win: defaults, then the file, then `NARBOR_*` variables, then flags (which the commands
+put in with `replace`). Keys are written in kebab case (`min-free`), variables in upper case with
+the table in front (`NARBOR_SERVE_LISTEN`). A key nobody knows is refused with its line.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct, structs
+
+from narbor.errors import Refused
+
+FILE_NAME = "narbor.toml"
+_UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(i?)B?", re.IGNORECASE)
+_TABLE = re.compile(r"\s*\[\[?\s*([^\]]+?)\s*\]")
+_WHERE = re.compile(r"^(.*?)(?: - at `\$\.?(.*)`)?$", re.DOTALL)
+_UNKNOWN = re.compile(r"unknown field `(.*)`")
+
+
+class BadConfig(Refused):
+    """A file, a variable or a flag says what cannot be meant."""
+
+
+class Serve(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
+    """How the doors are opened (table `serve`)."""
+
+    listen: str = "127.0.0.1:8642"
+    workers: Annotated[int, Meta(ge=1, le=256)] = 1
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    compression: Literal["zstd", "none"] = "zstd"
+    priority: Annotated[int, Meta(ge=0)] = 40
+    incomplete: bool = False
+
+
+class Mirror(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
+    """How items are fetched (table `mirror`). `rate` is in MB/s of 1,000,000 bytes; 0: no limit."""
+
+    jobs: Annotated[int, Meta(ge=1, le=256)] = 8
+    rate: Annotated[float, Meta(ge=0)] = 0
+    logs: bool = False
+    closure: bool = True
+    ca_file: Path | None = None
+    netrc: Path | None = None
+
+
+class Config(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
+    """All that narbor was told. `keys` are public keys in Nix's spelling; `min_free` is bytes."""
+
+    home: Path
+    store: Annotated[str, Meta(pattern=r"^/[^\s]*[^\s/]$")] = "/nix/store"
+    keys: tuple[str, ...] = ()
+    level: Annotated[int, Meta(ge=1, le=22)] = 3
+    min_free: int = 1_000_000_000
+    serve: Serve = Serve()
+    mirror: Mirror = Mirror()
+
+
+def load(
+    home: Path | None = None,
+    file: Path | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> Config:
+    """Read the configuration; `home` and `file` are what the flags say, None for what they do not.
+
+    Raises BadConfig, naming the file and the line, or the variable.
+    """
+    named = file or _path(environment.get("NARBOR_CONFIG"))
+    chosen = home or _path(environment.get("NARBOR_HOME"))
+    source = named or (chosen or default_home(environment)) / FILE_NAME
+    values, text = _read(source, must_exist=named is not None)
+    if chosen is not None:
+        values["home"] = str(chosen)
+    elif "home" not in values:
+        values["home"] = str(default_home(environment))
+    _check(values, text, source)
+    _overlay(values, environment)
+    return _convert(values, text, source)
+
+
+def default_home(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the home when nobody names one: `narbor` in the user's XDG data folder."""
+    data = environment.get("XDG_DATA_HOME", "")
+    base = Path(data) if data.startswith("/") else Path.home() / ".local" / "share"
+    return base / "narbor"
+
+
+def example() -> str:
+    """Return a configuration file in which every key stands with its default, commented out."""
+    return resources.files("narbor").joinpath("example.toml").read_text("utf-8")
+
+
+def replace(config: Config, **changes: object) -> Config:
+    """Return `config` with flags put in; `serve_*` and `mirror_*` go into the tables.
+
+    None means that the flag was not given.
+    """
+    tables: dict[str, dict[str, object]] = {"serve": {}, "mirror": {}}
+    top: dict[str, object] = {}
+    for name, value in changes.items():
+        if value is None:
+            continue
+        table, _, rest = name.partition("_")
+        if table in tables and rest:
+            tables[table][rest] = value
+        else:
+            top[name] = value
+    for table, said in tables.items():
+        if said:
+            top[table] = structs.replace(getattr(config, table), **said)
+    return structs.replace(config, **top)
+
+
+def plain(config: Config) -> dict[str, object]:
+    """Return what holds as plain values, keys as in the file."""
+    values: dict[str, object] = msgspec.to_builtins(config, enc_hook=str)
+    return values
+
+
+def size(text: str) -> int:
+    """Read a number of bytes: `500`, `20M`, `1.5GB` (powers of 1000), `2GiB` (of 1024).
+
+    Raises BadConfig.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise BadConfig(f"{text!r} is no size; write it like 500M, 20GB or 2GiB")
+    base = 1024 if match[3] else 1000
+    return int(float(match[1]) * base ** _UNITS[match[2].upper()])
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text).expanduser() if text else None
+
+
+def _read(source: Path, must_exist: bool) -> tuple[dict[str, Any], str]:
+    try:
+        text = source.read_text("utf-8")
+    except FileNotFoundError:
+        if must_exist:
+            raise BadConfig(f"{source}: there is no such configuration file") from None
+        return {}, ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadConfig(f"{source} cannot be read: {error}") from error
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadConfig(f"{source} is no TOML: {error}") from error
+    for name in ("home", "tls-cert", "tls-key", "ca-file", "netrc"):
+        for table in (values, values.get("serve"), values.get("mirror")):
+            if isinstance(table, dict) and isinstance(table.get(name), str):
+                table[name] = str(source.parent / Path(table[name]).expanduser())
+    return values, text
+
+
+def _overlay(values: dict[str, Any], environment: Mapping[str, str]) -> None:
+    """Put the environment's words over the file's."""
+    for prefix, kind, table in _tables(values):
+        for field in structs.fields(kind):
+            said = environment.get(f"NARBOR_{prefix}{field.name.upper()}")
+            if said is None or field.name in ("home", "serve", "mirror"):
+                continue
+            table[field.encode_name] = said.split() if field.name == "keys" else said
+
+
+def _tables(values: dict[str, Any]) -> list[tuple[str, type[Struct], dict[str, Any]]]:
+    serve, mirror = values.setdefault("serve", {}), values.setdefault("mirror", {})
+    return [("", Config, values), ("SERVE_", Serve, serve), ("MIRROR_", Mirror, mirror)]
+
+
+def _check(values: dict[str, Any], text: str, source: Path) -> None:
+    """Hold the file alone against the schema, strictly: a number in quotes is a mistake there."""
+    _convert({**values}, text, source, strict=True)
+
+
+def _convert(values: dict[str, Any], text: str, source: Path, strict: bool = False) -> Config:
+    said = values.get("min-free")
+    if isinstance(said, str):
+        values["min-free"] = size(said)
+    try:
+        return msgspec.convert(values, Config, strict=strict, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        raise BadConfig(_complaint(str(error), text, source)) from error
+
+
+def _decode(kind: type, value: object) -> object:
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise TypeError(f"expected a path, got {value!r}")
+
+
+def _complaint(message: str, text: str, source: Path) -> str:
+    match = _WHERE.match(message)
+    what, where = (match[1], match[2] or "") if match else (message, "")
+    unknown = _UNKNOWN.search(what)
+    if unknown:
+        where = f"{where}.{unknown[1]}".lstrip(".")
+        what = "no such key (`narbor config example` lists them all)"
+    line = _line(text, where)
+    if line is None:
+        return f"{source} or NARBOR_{where.upper().replace('.', '_')}: {where}: {what}"
+    return f"{source}, line {line}: {where}: {what}"
+
+
+def _line(text: str, where: str) -> int | None:
+    """Find the line on which the key `where` (`table.key`) is set."""
+    table, _, key = where.partition("[")[0].rpartition(".")
+    here = ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        heading = _TABLE.match(line)
+        if heading:
+            here = heading[1].strip("\"'")
+            if not table and here.partition(".")[0] == key:
+                return number
+        elif here == table and re.match(rf"""\s*["']?{re.escape(key)}["']?\s*[.=]""", line):
+            return number
+    return None
