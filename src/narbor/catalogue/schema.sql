@@ -1,0 +1,154 @@
+-- The catalogue of a store, in SQLite: what is known of items. An item exists when, and only when,
+-- its row in `item` does. This is the schema of a new store; `migrations/` brings older ones here.
+--
+-- Ids are small integers. Hash parts of store paths are 20 bytes: the 32 letters read as digits of
+-- base 32, most significant first. Digests are their 32 bytes if they are sha256, else text
+-- `ALGORITHM:BASE32`. CIDs are binary. Times are seconds since 1970.
+
+-- Words that many rows share: store directories, profiles, upstreams. Rows never change.
+CREATE TABLE word (
+  id    INTEGER PRIMARY KEY,
+  text  TEXT NOT NULL UNIQUE
+);
+
+-- One row an item, all that a door says of it, so that a look-up reads one row.
+-- `refs` are base names joined by spaces, `signatures` are joined by line feeds, `extra` is a JSON
+-- list of pairs. The roots are those of the first profile it was admitted under.
+CREATE TABLE item (
+  id          INTEGER PRIMARY KEY,
+  hash        BLOB NOT NULL UNIQUE,
+  name        TEXT NOT NULL,
+  store       INTEGER NOT NULL REFERENCES word,
+  nar_hash    BLOB NOT NULL,
+  nar_size    INTEGER NOT NULL,
+  refs        TEXT NOT NULL,
+  deriver     TEXT,
+  signatures  TEXT NOT NULL,
+  ca          TEXT,
+  extra       TEXT,
+  profile     INTEGER NOT NULL REFERENCES word,
+  tree        BLOB NOT NULL,
+  archive     BLOB NOT NULL,
+  origin      INTEGER NOT NULL REFERENCES word
+);
+
+-- From a NarHash to its items. Eight bytes of it find the row, the query compares the rest.
+CREATE INDEX item_by_archive ON item (substr(nar_hash, 1, 8));
+
+-- One row: sums over `item`, kept in the same transactions, since summing a million rows is slow.
+CREATE TABLE total (
+  items     INTEGER NOT NULL,
+  nar_size  INTEGER NOT NULL
+);
+INSERT INTO total VALUES (0, 0);
+
+-- Items that are referred to and not here. Ids are shared with `item`: on arrival an item takes
+-- the id under which it was missed, so edges need no change.
+CREATE TABLE absent (
+  id    INTEGER PRIMARY KEY,
+  hash  BLOB NOT NULL UNIQUE
+);
+
+-- Who refers to `target` (in `item` or `absent`). No item has an edge to itself.
+CREATE TABLE edge (
+  target  INTEGER NOT NULL,
+  item    INTEGER NOT NULL,
+  PRIMARY KEY (target, item)
+) WITHOUT ROWID;
+
+-- Incomplete items, with the number of their edges whose target is absent or in this table.
+-- A table of its own, because these rows change often and item rows are wide.
+CREATE TABLE waiting (
+  item     INTEGER PRIMARY KEY,
+  lacking  INTEGER NOT NULL
+);
+
+-- Roots of items under further profiles.
+CREATE TABLE root (
+  item     INTEGER NOT NULL REFERENCES item ON DELETE CASCADE,
+  profile  INTEGER NOT NULL REFERENCES word,
+  tree     BLOB NOT NULL,
+  archive  BLOB NOT NULL,
+  PRIMARY KEY (item, profile)
+) WITHOUT ROWID;
+
+-- What upstreams said. `number` counts the different fingerprints of an item; 0 is the one under
+-- which it was admitted, and only its signatures are united in `item`. An upstream that says the
+-- same fingerprint in other words replaces its text. Both texts are deflated (raw, RFC 1951) with
+-- a dictionary made of the item row (see rows.py).
+CREATE TABLE claim (
+  item         INTEGER NOT NULL REFERENCES item ON DELETE CASCADE,
+  number       INTEGER NOT NULL,
+  upstream     INTEGER NOT NULL REFERENCES word,
+  time         INTEGER NOT NULL,
+  fingerprint  BLOB NOT NULL,
+  text         BLOB NOT NULL,
+  PRIMARY KEY (item, number, upstream)
+) WITHOUT ROWID;
+
+-- Claims about items that are here which contradict them. `text` is deflated, without dictionary.
+CREATE TABLE conflict (
+  base      TEXT NOT NULL,
+  upstream  INTEGER NOT NULL REFERENCES word,
+  time      INTEGER NOT NULL,
+  reason    TEXT NOT NULL,
+  text      BLOB NOT NULL,
+  PRIMARY KEY (base, upstream)
+) WITHOUT ROWID;
+
+-- Advertised renderings: a row never changes, it is retired.
+CREATE TABLE rendering (
+  item         INTEGER NOT NULL REFERENCES item ON DELETE CASCADE,
+  compression  TEXT NOT NULL,
+  digest       BLOB NOT NULL,
+  size         INTEGER NOT NULL,
+  PRIMARY KEY (item, compression)
+) WITHOUT ROWID;
+
+CREATE INDEX rendering_by_digest ON rendering (substr(digest, 1, 8));
+
+-- Debug symbols: build id -> member path. Several items may carry one build id. No index by item:
+-- removal scans once a batch.
+CREATE TABLE build_id (
+  id      BLOB NOT NULL,
+  item    INTEGER NOT NULL,
+  member  TEXT NOT NULL,
+  PRIMARY KEY (id, item)
+) WITHOUT ROWID;
+
+-- What was asked for by name; it may not be here yet. `alone`: without its closure.
+CREATE TABLE pin (
+  hash   BLOB PRIMARY KEY,
+  name   TEXT NOT NULL,
+  time   INTEGER NOT NULL,
+  alone  INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- What could not be had.
+CREATE TABLE failure (
+  base      TEXT NOT NULL,
+  upstream  INTEGER NOT NULL REFERENCES word,
+  time      INTEGER NOT NULL,
+  reason    TEXT NOT NULL,
+  PRIMARY KEY (base, upstream)
+) WITHOUT ROWID;
+
+-- Open admissions. Ids are never given twice, since collection compares them.
+CREATE TABLE admission (
+  id       INTEGER PRIMARY KEY AUTOINCREMENT,
+  time     INTEGER NOT NULL,
+  process  TEXT NOT NULL
+);
+
+-- Build logs by the derivation's base name, in the encoding they came in ('' for none).
+CREATE TABLE log (
+  name      TEXT PRIMARY KEY,
+  encoding  TEXT NOT NULL,
+  text      BLOB NOT NULL
+) WITHOUT ROWID;
+
+-- Realisations of content-addressed derivations: `DRVHASH!OUTPUT` -> JSON text.
+CREATE TABLE realisation (
+  id    TEXT PRIMARY KEY,
+  text  BLOB NOT NULL
+) WITHOUT ROWID;
