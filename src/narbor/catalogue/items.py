@@ -12,6 +12,9 @@ from narbor.names.digest import Digest
 from narbor.names.item import Item, Rendering
 
 _PAGE: Final = 256
+_NO_ITEM: Final = (None, None)
+_ITEM_COLUMNS: Final = ", ".join(f"item.{column}" for column in rows.COLUMNS.split(", "))
+_WIDTH: Final = len(rows.COLUMNS.split(", "))
 _BATCH: Final = 500
 _SHOWN: Final = (
     "(NOT EXISTS (SELECT 1 FROM waiting WHERE waiting.item = item.id) OR EXISTS "
@@ -55,17 +58,17 @@ class Items:
 
     def known(self, bases: Iterable[str]) -> set[str]:
         """Return those base names that are here, visible or not."""
-        by_key = {parts[0]: base for base in bases if (parts := rows.split(base))}
-        keys = iter(by_key)
+        asked = {parts: base for base in bases if (parts := rows.split(base))}
+        keys = iter(asked)
         here: set[str] = set()
-        while batch := tuple(islice(keys, _BATCH)):
+        while batch := tuple(key for key, _ in islice(keys, _BATCH)):
             # Always as many marks, so that one statement is prepared and kept.
             marks = ", ".join("?" * _BATCH)
             filled = batch + (None,) * (_BATCH - len(batch))
             found = self._database.rows(
                 f"SELECT hash, name FROM item WHERE hash IN ({marks})", filled
             )
-            here.update(by_key[key] for key, name in found if by_key[key][33:] == name)
+            here.update(asked[parts] for parts in found if parts in asked)
         return here
 
     def complete(self, base: str) -> bool:
@@ -123,27 +126,32 @@ class Items:
 
     def roots(self, base: str) -> tuple[Root, ...]:
         """Return the item's roots under all profiles, the primary one first."""
-        found, id = self.item(base), self._id(base)
-        if found is None or id is None:
-            return ()
-        further = self._database.rows(
-            "SELECT profile, tree, archive FROM root WHERE item = ? ORDER BY profile", (id,)
+        query = (
+            f"SELECT {_ITEM_COLUMNS}, root.profile, root.tree, root.archive FROM item "
+            "LEFT JOIN root ON root.item = item.id WHERE hash = ? AND name = ? "
+            "ORDER BY root.profile"
         )
+        found = self._database.rows(query, rows.split(base) or _NO_ITEM)
+        if not found:
+            return ()
+        item = self._item(found[0])
+        further = (row[_WIDTH:] for row in found if row[_WIDTH] is not None)
         return (
-            Root(found.profile, found.tree, found.archive),
+            Root(item.profile, item.tree, item.archive),
             *(Root(self._words.text(row[0]), Cid(row[1]), Cid(row[2])) for row in further),
         )
 
     def claims(self, base: str) -> tuple[Claim, ...]:
         """Return what upstreams said of an item, the fingerprint it was admitted under first."""
-        found, id = self.item(base), self._id(base)
-        if found is None or id is None:
-            return ()
-        prior = rows.dictionary(found)
         query = (
-            "SELECT upstream, text, fingerprint, time FROM claim WHERE item = ? "
+            f"SELECT {_ITEM_COLUMNS}, upstream, text, fingerprint, time FROM item "
+            "JOIN claim ON claim.item = item.id WHERE hash = ? AND name = ? "
             "ORDER BY number, time, upstream"
         )
+        found = self._database.rows(query, rows.split(base) or _NO_ITEM)
+        if not found:
+            return ()
+        prior = rows.dictionary(self._item(found[0]))
         return tuple(
             Claim(
                 base,
@@ -152,7 +160,7 @@ class Items:
                 rows.inflate(fingerprint, prior).decode("utf-8", "surrogateescape"),
                 time,
             )
-            for upstream, text, fingerprint, time in self._database.rows(query, (id,))
+            for upstream, text, fingerprint, time in (row[_WIDTH:] for row in found)
         )
 
     def by_archive(self, digest: Digest) -> Item | None:

@@ -95,19 +95,27 @@ class Notes(Items):
         found = self._database.rows("SELECT id, time, process FROM admission ORDER BY id")
         return tuple(Admission(*row) for row in found)
 
-    def keep_rendering(self, base: str, rendering: Rendering) -> None:
-        """Write what is advertised of an item from now on; an earlier row stays as it is."""
-        id = self._id(base)
-        if id is not None:
-            with self._database.writing() as connection:
-                record.keep_rendering(connection, id, rendering)
+    def keep_rendering(self, base: str, rendering: Rendering) -> Rendering | None:
+        """Write what is advertised of an item from now on, and return what is.
+
+        That is an earlier row if there is one, for what was advertised never changes. None if
+        the item is not here.
+        """
+        with self._database.writing() as connection:
+            found = connection.execute(
+                "SELECT id FROM item WHERE hash = ? AND name = ?", rows.split(base) or (None, None)
+            ).fetchone()
+            if found is not None:
+                record.keep_rendering(connection, found[0], rendering)
+        return self.rendering(base, rendering.compression)
 
     def retire_rendering(self, base: str, compression: str) -> None:
         """Withdraw what was advertised, since the same bytes cannot be made again."""
         with self._database.writing() as connection:
             connection.execute(
-                "DELETE FROM rendering WHERE item = ? AND compression = ?",
-                (self._id(base), compression),
+                "DELETE FROM rendering WHERE compression = ? AND item = "
+                "(SELECT id FROM item WHERE hash = ? AND name = ?)",
+                (compression, *(rows.split(base) or (None, None))),
             )
 
     def keep_log(self, name: str, text: bytes, encoding: str = "") -> None:

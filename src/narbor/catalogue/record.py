@@ -110,7 +110,7 @@ def _add_claim(connection: sqlite3.Connection, id: int, item: Item, claim: Claim
         "SELECT DISTINCT number, fingerprint FROM claim WHERE item = ? ORDER BY number", (id,)
     ).fetchall()
     same = (at for at, packed in known if rows.inflate(packed, prior) == fingerprint)
-    number = int(next(same, len(known)))
+    number = int(next(same, known[-1][0] + 1 if known else 0))
     connection.execute(
         "INSERT OR REPLACE INTO claim VALUES (?, ?, ?, ?, ?, ?)",
         (
