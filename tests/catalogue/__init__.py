@@ -1,0 +1,1 @@
+"""Tests of the catalogue room, and the items they speak of."""

@@ -1,0 +1,1 @@
+"""One suite a contract, over every implementation of it."""
