@@ -1,1 +1,1 @@
-"""Bytes to values and back, one definition a file. Pure."""
+"""Bytes <-> values, one definition a file. Pure."""

@@ -45,10 +45,11 @@ class Signature:
         """
         name, _, rest = text.partition(":")
         letters = rest.partition("=")[0]
-        if len(letters) % 4 == 1:
-            letters = letters[:-1]
-        if not name or not letters or not _BASE64.fullmatch(letters):
+        if not name or len(letters) < 2 or not _BASE64.fullmatch(letters):
             raise CorruptSignature(f"{text!r} is no signature (NAME:BASE64)")
+        if len(letters) % 4 == 1:
+            # Six bits over make no byte; Nix drops them.
+            letters = letters[:-1]
         return cls(name, base64.b64decode(letters + "=" * (-len(letters) % 4)))
 
     def __str__(self) -> str:
