@@ -59,6 +59,7 @@ class Config(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_f
     home: Path
     store: Annotated[str, Meta(pattern=r"^/[^\s]*[^\s/]$")] = "/nix/store"
     keys: tuple[str, ...] = ()
+    profile: Literal["narbor-v1", "unixfs-v1-2025"] = "narbor-v1"
     level: Annotated[int, Meta(ge=1, le=22)] = 3
     min_free: int = 1_000_000_000
     serve: Serve = Serve()

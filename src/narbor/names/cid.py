@@ -39,12 +39,14 @@ def node(data: bytes) -> Cid:
     return Cid(_NODE_HEAD + sha256(data).digest())
 
 
-def inline(data: bytes) -> Cid:
-    """Return the identity CID that holds `data` itself, raw; at most 128 bytes."""
-    if len(data) > LONGEST_INLINE:
-        raise MalformedCid(f"{len(data)} bytes are too many to stand in a CID")
-    head = bytes([1, RAW, IDENTITY])
-    return Cid(head + varint(len(data)) + data)
+def inline(data: bytes, codec: int = RAW) -> Cid:
+    """Return the identity CID that holds `data` itself; at most 128 bytes, `codec` below 128."""
+    size = len(data)
+    if size < LONGEST_INLINE:
+        return Cid(bytes((1, codec, IDENTITY, size)) + data)
+    if size > LONGEST_INLINE:
+        raise MalformedCid(f"{size} bytes are too many to stand in a CID")
+    return Cid(bytes((1, codec, IDENTITY)) + varint(size) + data)
 
 
 def inlined(cid: Cid) -> bytes | None:

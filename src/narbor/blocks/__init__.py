@@ -1,0 +1,59 @@
+"""Where leaves and nodes live.
+
+A store of blocks is a set: each block is found by its CID, and putting it twice is putting it once.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+from narbor.errors import Unavailable
+from narbor.names import cid
+from narbor.names.cid import Cid
+
+
+class BlockMissing(Unavailable):
+    """A block that should be here is not."""
+
+    def __init__(self, name: Cid) -> None:
+        super().__init__(f"the block {cid.text(name)} is not here")
+        self.name = name
+
+
+class BlockDamaged(Unavailable):
+    """A block is here, but its bytes are not what was written."""
+
+    def __init__(self, name: Cid, where: str) -> None:
+        super().__init__(f"the block {cid.text(name)} is damaged at {where}")
+        self.name = name
+
+
+class BlockStore(Protocol):
+    """A set of blocks, each found by its CID. All methods may be called from several threads."""
+
+    def get(self, name: Cid) -> bytes | None:
+        """Return the block, checked by its checksum at rest; None if it is not here."""
+        ...
+
+    def get_many(self, names: Sequence[Cid]) -> Iterator[bytes]:
+        """Give the blocks in the order asked for; raises BlockMissing, BlockDamaged."""
+        ...
+
+    def missing(self, names: Iterable[Cid]) -> set[Cid]:
+        """Return which of these are not here, in one look."""
+        ...
+
+    def put_many(self, blocks: Sequence[tuple[Cid, bytes]]) -> None:
+        """Keep these blocks; durable once `sync` has returned. The CIDs are taken at their word."""
+        ...
+
+    def sync(self) -> None:
+        """Make all that was put before durable."""
+        ...
+
+    def delete(self, names: Iterable[Cid]) -> None:
+        """Let these blocks go; absent ones are no error."""
+        ...
+
+    def keys(self) -> Iterator[Cid]:
+        """Give each block's CID once, in any order."""
+        ...

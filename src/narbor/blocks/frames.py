@@ -1,0 +1,92 @@
+"""Packs at rest: how one block lies in a pack. See docs/formats/pack.md.
+
+A pack is a zstd stream (RFC 8878): a skippable frame that says what it is, then for each block
+
+    skippable frame   magic 0x184D2A5B, length; level (i8), frame length (u32), block size (u32),
+                      CID, CRC-32 of all these
+    zstd frame        the block, with content size and checksum
+
+so that `zstd -d` reads any pack, and the index can be made again from the packs alone.
+"""
+
+import struct
+import threading
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import zstandard
+
+from narbor.errors import Rejected
+from narbor.names import cid
+from narbor.names.cid import Cid
+
+MAGIC: Final = struct.pack("<II", 0x184D2A5A, 14) + b"narbor-pack-1\n"
+_HEAD_MAGIC: Final = 0x184D2A5B
+_LENGTHS: Final = struct.Struct("<IIbII")
+_CRC: Final = struct.Struct("<I")
+LARGEST_BLOCK: Final = 4 << 20
+DEFAULT_LEVEL: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A frame met while reading a pack: `offset` is where the zstd frame begins."""
+
+    name: Cid
+    offset: int
+    length: int
+    size: int
+    level: int
+
+
+class Codec(threading.local):
+    """zstd for one thread at a time: contexts are costly to make, and not to be shared."""
+
+    def __init__(self, level: int) -> None:
+        self.level = level
+        self._compressor = zstandard.ZstdCompressor(
+            level=level, write_checksum=True, write_content_size=True
+        )
+        self._decompressor = zstandard.ZstdDecompressor()
+
+    def compress(self, block: bytes) -> bytes:
+        """Return one zstd frame with content size and checksum."""
+        return self._compressor.compress(block)
+
+    def decompress(self, frame: bytes | memoryview, size: int) -> bytes | None:
+        """Return the block of `size` bytes in the frame; None if the frame is damaged."""
+        try:
+            block = self._decompressor.decompress(frame, max_output_size=size)
+        except zstandard.ZstdError:
+            return None
+        return block if len(block) == size else None
+
+
+def head(name: Cid, length: int, size: int, level: int) -> bytes:
+    """Write what stands before a frame of `length` bytes that holds `size` bytes."""
+    start = _LENGTHS.pack(_HEAD_MAGIC, 9 + len(name) + 4, level, length, size) + name
+    return start + _CRC.pack(zlib.crc32(start[8:]))
+
+
+def scan(data: bytes, start: int) -> Iterator[Found]:
+    """Give the frames that lie whole in `data`, which begins at `start` in its pack.
+
+    Ends where the next head does not begin, does not fit, or is torn. Frames are not decoded.
+    """
+    at = 0
+    while len(data) - at >= _LENGTHS.size:
+        magic, room, level, length, size = _LENGTHS.unpack_from(data, at)
+        end = at + 8 + room
+        if magic != _HEAD_MAGIC or not 50 > room > 13 or end + length > len(data):
+            return
+        (crc,) = _CRC.unpack_from(data, end - 4)
+        if crc != zlib.crc32(data[at + 8 : end - 4]) or size > LARGEST_BLOCK:
+            return
+        try:
+            name = cid.check(data[at + 17 : end - 4])
+        except Rejected:
+            return
+        yield Found(name, start + end, length, size, level)
+        at = end + length

@@ -1,0 +1,229 @@
+"""The hall: what doors and tasks know of the store. Find, read, admit, forget."""
+
+from collections.abc import Callable, Iterable, Iterator
+from hashlib import sha256
+
+from narbor.blocks.packs import PackStore
+from narbor.catalogue import Catalogue, Conflict, Failure, Hidden, Pin, Sizes
+from narbor.errors import Refused
+from narbor.formats.vouched import Vouched
+from narbor.library.admission import Admissions
+from narbor.library.reading import Entry, Reader
+from narbor.names import storepath
+from narbor.names.digest import Digest
+from narbor.names.item import Item, Rendering
+from narbor.names.storepath import StorePath
+
+__all__ = ["Entry", "Library", "Rendering"]
+
+
+class NotHere(Refused):
+    """An item that was asked for by name is not in the store."""
+
+
+def seal_of(chunks: Iterable[bytes]) -> tuple[Digest, int]:
+    """Return the SHA-256 and the length of a byte stream."""
+    state = sha256()
+    size = 0
+    for chunk in chunks:
+        state.update(chunk)
+        size += len(chunk)
+    return Digest("sha256", state.digest()), size
+
+
+class Library:
+    """One store: its catalogue and its blocks, joined. Safe for threads."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        blocks: PackStore,
+        admissions: Admissions | None,
+        clock: Callable[[], int],
+        free_bytes: Callable[[], int],
+        store: str = "/nix/store",
+    ) -> None:
+        self.store = store
+        self.catalogue = catalogue
+        self.blocks = blocks
+        self._admissions = admissions
+        self._clock = clock
+        self._reader = Reader(blocks)
+        self.free_bytes = free_bytes
+
+    # --- looking up ----------------------------------------------------------------------------
+
+    def find(self, hash_part: str) -> Item | None:
+        """Return the item that a door may show under this hash part."""
+        return self.catalogue.shown(hash_part)
+
+    def item(self, base: str) -> Item | None:
+        """Return the item with this base name, shown or not."""
+        return self.catalogue.item(base)
+
+    def known(self, bases: Iterable[str]) -> set[str]:
+        """Return which of these base names are here."""
+        return self.catalogue.known(bases)
+
+    def complete(self, base: str) -> bool:
+        """Tell whether the item and all it refers to, to the end, are here."""
+        return self.catalogue.complete(base)
+
+    def resolve(self, text: str) -> Item:
+        """Return the item that a person means by a path, a base name or a hash part.
+
+        Raises NotHere.
+        """
+        base = text.rstrip("/").rpartition("/")[2]
+        item = self.catalogue.item(base)
+        if item is None and storepath.is_hash_part(base[:32]) and len(base) in (32, 40):
+            item = self.catalogue.find(base[:32])
+        if item is None:
+            raise NotHere(f"{text} is not in this store (see what is: narbor info)")
+        return item
+
+    def by_archive(self, digest: Digest) -> Item | None:
+        """Return an item whose NAR has this hash."""
+        return self.catalogue.by_archive(digest)
+
+    def by_rendering(self, digest: Digest) -> tuple[Item, Rendering] | None:
+        """Return the item and the rendering that was advertised with this FileHash."""
+        found = self.catalogue.by_rendering(digest)
+        item = self.catalogue.item(found[0]) if found else None
+        return (item, found[1]) if found and item else None
+
+    def rendering(self, item: Item, compression: str) -> Rendering:
+        """Return what the item's archive is in `compression` (none, zstd)."""
+        if compression == "none":
+            return Rendering("none", item.seal.digest, item.seal.size)
+        if compression != "zstd":
+            raise Refused(f"archives are not rendered as {compression}: none and zstd are")
+        kept = self.catalogue.rendering(item.path.base, compression)
+        if kept is not None:
+            return kept
+        # Retired by a repair: it is made when it is next asked for, by whoever may write it down.
+        digest, size = seal_of(self._reader.zstd(item.archive))
+        made = Rendering("zstd", digest, size)
+        if self._admissions is None:
+            return made
+        return self.catalogue.keep_rendering(item.path.base, made) or made
+
+    def version(self) -> int:
+        """Return a number that differs after any change to the catalogue; cheap."""
+        return self.catalogue.version()
+
+    # --- reading -------------------------------------------------------------------------------
+
+    def archive(self, item: Item, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """Give the bytes [start, stop) of the item's NAR; raises Unavailable for lost blocks."""
+        return self._reader.content(item.archive, start, stop)
+
+    def rendered(
+        self, item: Item, rendering: Rendering, start: int = 0, stop: int | None = None
+    ) -> Iterator[bytes]:
+        """Give the bytes [start, stop) of an advertised rendering."""
+        if rendering.compression == "none":
+            return self.archive(item, start, stop)
+        return self._reader.zstd(item.archive, start, stop)
+
+    def entries(self, item: Item) -> Iterator[Entry]:
+        """Give the item's files, links and directories, in the order of its NAR."""
+        return self._reader.entries(item)
+
+    def file(self, item: Item, path: bytes) -> Iterator[bytes] | None:
+        """Give the content of one regular file inside; None if there is none at `path`."""
+        return self._reader.file(item, path)
+
+    def log(self, name: str) -> bytes | None:
+        """Return the build log of a derivation, by its base name."""
+        found = self.catalogue.log(name)
+        return None if found is None else found[0]
+
+    def realisation(self, id: str) -> bytes | None:
+        """Return a realisation's text."""
+        return self.catalogue.realisation(id)
+
+    def debuginfo(self, build_id: str) -> tuple[Item, str] | None:
+        """Return the item and the path in it that hold the debug symbols of a build id."""
+        found = self.catalogue.debuginfo(build_id)
+        item = self.catalogue.item(found[0]) if found else None
+        return (item, found[1]) if found and item else None
+
+    # --- changing ------------------------------------------------------------------------------
+
+    @property
+    def _writing(self) -> Admissions:
+        if self._admissions is None:
+            raise Refused("this store was opened for reading only")
+        return self._admissions
+
+    def admit(self, vouched: Vouched, archive: Iterable[bytes], origin: str) -> Item:
+        """Keep an item's blocks, checked; see Admissions.admit. `commit` makes it exist."""
+        return self._writing.admit(vouched, archive, origin)
+
+    def commit(self) -> int:
+        """Make all that was admitted so far durable; return how many items."""
+        return self._writing.commit()
+
+    def pin(self, path: StorePath, alone: bool = False) -> None:
+        """Note that an item was asked for by name: it stays until it is forgotten."""
+        self.catalogue.pin(path.base, self._clock(), alone)
+
+    def forget(self, path: StorePath) -> bool:
+        """Take an item's pin away; tell whether there was one. `collect` frees the room."""
+        there = any(pin.base == path.base for pin in self.catalogue.pins())
+        self.catalogue.unpin(path.base)
+        return there
+
+    def fail(self, base: str, upstream: str, reason: str) -> None:
+        """Put on record that an upstream could not give an item."""
+        self.catalogue.fail(base, upstream, reason, self._clock())
+
+    def cleared(self, base: str) -> None:
+        """Strike an item's failures off the record."""
+        self.catalogue.cleared(base)
+
+    def conflict(self, path: StorePath, upstream: str, text: bytes, reason: str) -> None:
+        """Put on record that an upstream contradicts what is here."""
+        self.catalogue.conflict(path.base, upstream, text, reason, self._clock())
+
+    def keep_log(self, name: str, text: bytes) -> None:
+        """Keep a build log."""
+        self.catalogue.keep_log(name, text)
+
+    def keep_realisation(self, id: str, text: bytes) -> None:
+        """Keep a realisation."""
+        self.catalogue.keep_realisation(id, text)
+
+    # --- telling -------------------------------------------------------------------------------
+
+    def items(self) -> Iterator[Item]:
+        """Give every item that is here."""
+        return self.catalogue.items()
+
+    def pins(self) -> tuple[Pin, ...]:
+        """Return what was asked for by name, the oldest first."""
+        return self.catalogue.pins()
+
+    def failures(self) -> tuple[Failure, ...]:
+        """Return what could not be had."""
+        return self.catalogue.failures()
+
+    def conflicts(self) -> tuple[Conflict, ...]:
+        """Return what upstreams disagree on."""
+        return self.catalogue.conflicts()
+
+    def hidden(self) -> Iterable[Hidden]:
+        """Return the items that no door shows, and why."""
+        return self.catalogue.hidden()
+
+    def sizes(self) -> Sizes:
+        """Return the totals of the catalogue."""
+        return self.catalogue.sizes()
+
+    def close(self) -> None:
+        """Commit what is ready and close the store."""
+        if self._admissions is not None:
+            self._admissions.close()
+        self.blocks.close()
+        self.catalogue.close()

@@ -1,0 +1,177 @@
+"""The way in: an item's blocks are kept first, its row is written when they are durable.
+
+Rows wait for `commit`, which makes many items durable with one sync of the pack, one of the index
+and one transaction of the catalogue. A crash before it leaves garbage at worst, never a lie.
+Collection spares what an open admission has kept; each group of items shares one.
+"""
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+
+from narbor.blocks.intake import Intake
+from narbor.blocks.packs import PackStore
+from narbor.catalogue import Admitted, Catalogue, Claim
+from narbor.dag.build import Roots, build
+from narbor.dag.profile import Profile
+from narbor.formats import nar, narinfo
+from narbor.formats.streams import checked
+from narbor.formats.vouched import Vouched, discharge
+from narbor.library.reading import Reader
+from narbor.names.digest import Digest
+from narbor.names.item import Item, Rendering
+
+_BUILD_IDS = b"lib/debug/.build-id"
+
+
+@dataclass(slots=True)
+class _Group:
+    """Items that share one open admission."""
+
+    id: int
+    under_way: int = 0
+    ready: list[tuple[Admitted, int]] = field(default_factory=list)
+
+
+class Admissions:
+    """Admits items, from any number of threads."""
+
+    def __init__(
+        self,
+        blocks: PackStore,
+        catalogue: Catalogue,
+        pool: Executor,
+        profile: Profile,
+        clock: Callable[[], int],
+        process: str,
+        sha256: Callable[[Iterable[bytes]], tuple[Digest, int]],
+    ) -> None:
+        self._blocks = blocks
+        self._catalogue = catalogue
+        self._pool = pool
+        self._profile = profile
+        self._clock = clock
+        self._process = process
+        self._sha256 = sha256
+        self._reader = Reader(blocks)
+        self._lock = threading.Lock()
+        self._committing = threading.Lock()
+        self._open: _Group | None = None
+        self._closing: list[_Group] = []
+
+    def admit(self, vouched: Vouched, archive: Iterable[bytes], origin: str) -> Item:
+        """Keep the item that these NAR bytes are, if they are what was vouched for.
+
+        Its row is written by the next `commit`. Raises Rejected (Mismatch, MalformedNar, ...) for
+        bytes that lie, StoreFull when the disk is full.
+        """
+        group = self._enter()
+        generation = self._blocks.generation
+        sink = Intake(self._blocks, self._pool)
+        try:
+            claim = vouched.narinfo
+            chunks = checked(discharge(vouched, archive), claim.seal, f"the NAR of {claim.path}")
+            roots = build(nar.parse(chunks), sink, self._profile)
+            sink.finish()
+            admitted = self._admitted(vouched, roots, origin, group.id)
+        except BaseException:
+            sink.abandon()
+            self._leave(group)
+            raise
+        with self._lock:
+            group.ready.append((admitted, generation))
+        self._leave(group)
+        return admitted.item
+
+    def _admitted(self, vouched: Vouched, roots: Roots, origin: str, group: int) -> Admitted:
+        claim = vouched.narinfo
+        item = Item(
+            path=claim.path,
+            seal=claim.seal,
+            references=claim.references,
+            deriver=claim.deriver,
+            signatures=claim.signatures,
+            ca=claim.ca,
+            extra=claim.extra,
+            profile=self._profile.name,
+            tree=roots.tree,
+            archive=roots.archive,
+            origin=origin,
+        )
+        signed = narinfo.fingerprint(claim.path, claim.seal, claim.references)
+        said = Claim(claim.path.base, origin, claim.text, signed, self._clock())
+        return Admitted(item, said, (self.render(item),), self._build_ids(item), group)
+
+    def render(self, item: Item) -> Rendering:
+        """Return what a zstd rendering of the item is: its hash and size."""
+        digest, size = self._sha256(self._reader.zstd(item.archive))
+        return Rendering("zstd", digest, size)
+
+    def _build_ids(self, item: Item) -> tuple[tuple[str, str], ...]:
+        found = []
+        for folder in self._reader.names(item, _BUILD_IDS):
+            for name in self._reader.names(item, _BUILD_IDS + b"/" + folder):
+                id, dot, kind = name.partition(b".")
+                if dot and kind == b"debug" and all(c in b"0123456789abcdef" for c in folder + id):
+                    member = b"/".join((_BUILD_IDS, folder, name)).decode()
+                    found.append(((folder + id).decode(), member))
+        return tuple(found)
+
+    def _enter(self) -> _Group:
+        with self._lock:
+            if self._open is None:
+                id = self._catalogue.begin_admission(self._clock(), self._process)
+                self._open = _Group(id)
+            self._open.under_way += 1
+            return self._open
+
+    def _leave(self, group: _Group) -> None:
+        with self._lock:
+            group.under_way -= 1
+
+    def commit(self) -> int:
+        """Make what was admitted so far durable, in one go; return how many items that are."""
+        with self._committing:
+            with self._lock:
+                if self._open is not None:
+                    self._closing.append(self._open)
+                    self._open = None
+                groups = [(group, group.ready) for group in self._closing]
+                for group in self._closing:
+                    group.ready = []
+            try:
+                self._blocks.sync()
+                generation = self._blocks.generation
+                rows = [
+                    admitted
+                    for _, ready in groups
+                    for admitted, then in ready
+                    if then == generation
+                ]
+                if rows:
+                    self._catalogue.record(rows)
+            except BaseException:
+                self._put_back(groups)
+                raise
+            self._end_groups()
+            return len(rows)
+
+    def _put_back(self, groups: list[tuple[_Group, list[tuple[Admitted, int]]]]) -> None:
+        with self._lock:
+            for group, ready in groups:
+                group.ready = ready + group.ready
+
+    def _end_groups(self) -> None:
+        with self._lock:
+            over = [group for group in self._closing if not group.under_way and not group.ready]
+            self._closing = [group for group in self._closing if group not in over]
+        for group in over:
+            self._catalogue.end_admission(group.id)
+
+    def close(self) -> None:
+        """Commit what is ready, and end every admission."""
+        self.commit()
+        for group in self._closing:
+            self._catalogue.end_admission(group.id)
+        self._closing.clear()

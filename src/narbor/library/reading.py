@@ -1,0 +1,175 @@
+"""From roots to bytes: archives, renderings, trees and files, whole or by range.
+
+Pieces are read in batches: one look into the index and few reads of packs for hundreds of leaves.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from narbor.blocks import BlockMissing
+from narbor.blocks.packs import PackStore
+from narbor.dag import splice, walk
+from narbor.dag.splice import Cut, Leaf, Piece
+from narbor.formats import nar, zstdframe
+from narbor.names.cid import Cid
+from narbor.names.item import Item
+
+_BATCH: Final = 1024  # pieces looked up at once
+_CHUNK: Final = 256 << 10  # bytes given at once, at least, but for the last
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file, link or directory of an item; `path` is b"" for the root.
+
+    `kind` is regular, symlink or directory. `offset` is where a file's contents begin in the NAR.
+    """
+
+    path: bytes
+    kind: str
+    size: int = 0
+    executable: bool = False
+    target: bytes = b""
+    offset: int = 0
+
+
+class Reader:
+    """Reads items out of packs."""
+
+    def __init__(self, blocks: PackStore) -> None:
+        self._blocks = blocks
+
+    def node(self, name: Cid) -> bytes:
+        """Return a block; raises BlockMissing, BlockDamaged."""
+        block = self._blocks.get(name)
+        if block is None:
+            raise BlockMissing(name)
+        return block
+
+    def content(self, root: Cid, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """Give the bytes [start, stop) of the UnixFS file at `root`."""
+        cuts = splice.pieces(root, self.node, start, stop)
+        return _gathered(self._content(cuts))
+
+    def _content(self, cuts: Iterator[Cut]) -> Iterator[bytes]:
+        while batch := list(islice(cuts, _BATCH)):
+            names = [cut.piece.cid for cut in batch if isinstance(cut.piece, Leaf)]
+            blocks = self._blocks.get_many(names)
+            for cut in batch:
+                data = next(blocks) if isinstance(cut.piece, Leaf) else cut.piece
+                whole = cut.start == 0 and cut.stop == len(data)
+                yield data if whole else data[cut.start : cut.stop]
+
+    def zstd(self, root: Cid, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """Give the bytes [start, stop) of the file at `root` as its leaves' own frames, end to end.
+
+        Between leaves stand frames of stored bytes. The same root gives the same bytes as long as
+        no frame at rest is made anew.
+        """
+        return _gathered(self._frames(splice.read(root, self.node), start, stop))
+
+    def _frames(self, pieces: Iterator[Piece], start: int, stop: int | None) -> Iterator[bytes]:
+        at = 0
+        while batch := list(islice(pieces, _BATCH)):
+            places = iter(
+                self._blocks.places([piece.cid for piece in batch if isinstance(piece, Leaf)])
+            )
+            wanted: list[tuple[int, int, bytes | None]] = []
+            frames = []
+            for piece in batch:
+                place = next(places) if isinstance(piece, Leaf) else None
+                inline = zstdframe.stored(piece) if isinstance(piece, bytes) else None
+                size = place.length if place is not None else len(inline or b"")
+                low = max(start - at, 0)
+                high = size if stop is None else min(stop - at, size)
+                if low < high:
+                    wanted.append((low, high, inline))
+                    if place is not None:
+                        frames.append(place)
+                at += size
+                if stop is not None and at >= stop:
+                    break
+            found = self._blocks.frames(frames)
+            for low, high, inline in wanted:
+                data = next(found) if inline is None else inline
+                yield bytes(data[low:high])
+            if stop is not None and at >= stop:
+                return
+
+    def entries(self, item: Item) -> Iterator[Entry]:
+        """Give the item's tree flat, in the order of its NAR."""
+        for event, path, offset in _placed(walk.walk(item.tree, self.node)):
+            match event:
+                case nar.File(_, executable, size):
+                    yield Entry(path, "regular", size, executable, offset=offset)
+                case nar.Symlink(_, target):
+                    yield Entry(path, "symlink", target=target)
+                case nar.Directory():
+                    yield Entry(path, "directory")
+
+    def file(self, item: Item, path: bytes) -> Iterator[bytes] | None:
+        """Give the content of the regular file at `path`; None if there is none."""
+        root = walk.find(item.tree, self.node, path)
+        if root is None or not walk.is_file(root, self.node):
+            return None
+        return self.content(root)
+
+    def names(self, item: Item, path: bytes) -> list[bytes]:
+        """Return the names in the directory at `path`; none if there is no such directory."""
+        root = walk.find(item.tree, self.node, path)
+        return [] if root is None else walk.names(root, self.node)
+
+
+def _placed(
+    events: Iterable[nar.Event[Piece]],
+) -> Iterator[tuple[nar.Event[Piece], bytes, int]]:
+    """Give each event with its path, and for a file the place of its contents in the NAR."""
+    offset = 0
+    above: list[bytes] = []
+    seen: list[nar.Event[Piece]] = []
+
+    def passed() -> Iterator[nar.Event[Piece]]:
+        for event in events:
+            seen.append(event)
+            yield event
+
+    pending: tuple[nar.Event[Piece], bytes] | None = None
+    for piece in nar.write(passed()):
+        for event in seen:
+            if isinstance(event, nar.Data):
+                continue
+            if pending is not None:
+                yield *pending, 0
+                pending = None
+            if isinstance(event, nar.End):
+                above.pop()
+                continue
+            path = b"/".join((*above[1:], event.name)) if above else b""
+            if isinstance(event, nar.File) and event.size:
+                pending = event, path
+            else:
+                yield event, path, 0
+            if isinstance(event, nar.Directory):
+                above.append(event.name)
+        seen.clear()
+        offset += piece.size if isinstance(piece, Leaf) else len(piece)
+        if pending is not None:
+            yield *pending, offset
+            pending = None
+
+
+def _gathered(parts: Iterator[bytes]) -> Iterator[bytes]:
+    """Join small parts, so that a reader is not woken for each."""
+    held: list[bytes] = []
+    size = 0
+    for part in parts:
+        held.append(part)
+        size += len(part)
+        if size >= _CHUNK:
+            yield b"".join(held) if len(held) > 1 else part
+            held.clear()
+            size = 0
+    if held:
+        yield b"".join(held)
