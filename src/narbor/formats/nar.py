@@ -19,7 +19,7 @@ from typing import Final, Generic, NoReturn, TypeVar
 
 from narbor.errors import Rejected
 
-C = TypeVar("C")
+C = TypeVar("C", covariant=True)
 
 DEEPEST: Final = 64
 LONGEST_NAME: Final = 255
