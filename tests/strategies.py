@@ -94,6 +94,7 @@ def extras() -> st.SearchStrategy[tuple[tuple[str, str], ...]]:
     name = st.text("XYZ-", min_size=1, max_size=4) | st.text(
         _LETTERS.filter(lambda letter: letter != ":"), min_size=1, max_size=4
     )
+    name = name.filter(lambda text: text not in narinfo.FIELDS)
     pair = st.tuples(name, st.text(_LETTERS, max_size=8))
     return st.lists(pair, max_size=3).map(tuple)
 

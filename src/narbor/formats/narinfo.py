@@ -39,7 +39,7 @@ COMPRESSIONS: Final = frozenset(
 
 _CONTROL: Final = re.compile(rb"[\x00-\x09\x0b-\x1f\x7f]")
 _NUMBER: Final = re.compile(r"[0-9]{1,20}", re.ASCII)
-_KNOWN: Final = frozenset(
+FIELDS: Final = frozenset(
     {"StorePath", "URL", "Compression", "FileHash", "FileSize", "NarHash", "NarSize"}
     | {"References", "Deriver", "Sig", "CA"}
 )
@@ -99,7 +99,7 @@ def parse(text: bytes, limit: int = LONGEST) -> Narinfo:
         fields.read("Deriver", _deriver),
         tuple(map(_signature, fields.all("Sig"))),
         _address(ca) if ca else None,
-        tuple((name, value) for name, value in fields.fields if name not in _KNOWN),
+        tuple((name, value) for name, value in fields.fields if name not in FIELDS),
         text,
     )
 
