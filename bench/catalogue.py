@@ -97,17 +97,15 @@ def main(count: int, folder: Path) -> None:
         )
         began = perf_counter()
         catalogue.remove([path(0).base])
-        print(
-            f"  remove the lowest: {perf_counter() - began:.2f} s, {catalogue.sizes().hidden} hidden"
-        )
+        seconds, hidden = perf_counter() - began, catalogue.sizes().hidden
+        print(f"  remove the lowest: {seconds:.2f} s, {hidden} hidden")
         catalogue.close()
     file = folder / "catalogue.sqlite"
     catalogue = Catalogue.open(file)
     spent = fill(catalogue, list(range(count)), count)
     catalogue.close()
-    print(
-        f"record {count}: {spent / count * 1e6:.0f} us/item, {file.stat().st_size / count:.0f} B/item"
-    )
+    size = file.stat().st_size / count
+    print(f"record {count}: {spent / count * 1e6:.0f} us/item, {size:.0f} B/item")
     began = perf_counter()
     catalogue = Catalogue.open(file, write=False)
     catalogue.sizes()

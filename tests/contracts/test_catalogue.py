@@ -448,3 +448,74 @@ def test_completeness_is_kept_true(
     catalogue.remove([base(n) for n in here])
     assert list(catalogue.hidden()) == []
     catalogue.close()
+
+
+def test_what_is_pinned_is_reached_with_its_closure(catalogue: Catalogue) -> None:
+    put(catalogue, *(item(n, (n - 1, n)) for n in range(1, 10)), item(20), item(21, (20,)))
+    catalogue.pin(base(3), 1, False)
+    catalogue.pin(base(21), 1, True)
+    catalogue.pin(base(99), 1, False)
+    reached = catalogue.reach([base(4), "nonsense"])
+    gone = list(catalogue.unreached(reached))
+    assert sorted(gone) == sorted([*(base(n) for n in range(5, 10)), base(20)])
+    assert catalogue.sweep(reached, gone)
+    assert {each.path.base for each in catalogue.items()} == {
+        *(base(n) for n in range(1, 5)),
+        base(21),
+    }
+
+
+def test_a_sweep_takes_nothing_that_an_admission_records_or_meets(catalogue: Catalogue) -> None:
+    put(catalogue, *(item(n) for n in range(6)))
+    put(catalogue, item(7, (6,)))
+    put(catalogue, item(6))
+    opened = catalogue.begin_admission(1, "mirror")
+    catalogue.spare([base(0), "nonsense"], opened)
+    catalogue.record([admitted(item(1), opened), admitted(item(8, (5,)), opened)])
+    reached = catalogue.reach()
+    gone = list(catalogue.unreached(reached))
+    assert set(gone) == {base(n) for n in (2, 3, 4, 6, 7)}
+    later = catalogue.begin_admission(2, "another")
+    catalogue.spare([base(2)], later)
+    catalogue.record([admitted(item(3), later), admitted(item(9), later)])
+    for number in (opened, later):
+        catalogue.end_admission(number)
+    assert catalogue.sweep(reached, [*gone, base(9), base(0), base(5)])
+    assert {each.path.base for each in catalogue.items()} == {
+        base(n) for n in (0, 1, 2, 3, 5, 8, 9)
+    }
+
+
+def test_a_sweep_does_nothing_when_there_are_new_pins(catalogue: Catalogue) -> None:
+    put(catalogue, item(1), item(2))
+    catalogue.pin(base(3), 1, False)
+    reached = catalogue.reach()
+    catalogue.unpin(base(3))
+    catalogue.pin(base(1), 1, False)
+    assert not catalogue.sweep(reached, [base(1), base(2)])
+    assert catalogue.count() == 2
+    reached = catalogue.reach()
+    assert catalogue.sweep(reached, catalogue.unreached(reached))
+    assert list(catalogue.items()) == [item(1)]
+
+
+def test_only_an_open_admission_spares(catalogue: Catalogue) -> None:
+    put(catalogue, item(1))
+    with pytest.raises(Unavailable):
+        catalogue.spare([base(1)], catalogue.horizon())
+
+
+def test_the_horizon_is_the_oldest_admission_or_the_next(catalogue: Catalogue) -> None:
+    first = catalogue.begin_admission(1, "a")
+    catalogue.begin_admission(1, "b")
+    assert catalogue.horizon() == first
+    for each in catalogue.admissions():
+        catalogue.end_admission(each.id)
+    assert catalogue.horizon() == catalogue.begin_admission(1, "c")
+
+
+def test_items_of_an_admission_and_later_ones(catalogue: Catalogue) -> None:
+    put(catalogue, item(1), item(2))
+    then = catalogue.horizon()
+    put(catalogue, item(3), item(1))
+    assert [each.path.base for each in catalogue.items(since=then)] == [base(1), base(3)]

@@ -1,11 +1,12 @@
 """What we know: items, claims, pins, what is being admitted. SQLite, on disk or in memory."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from narbor.catalogue import record
+from narbor.catalogue import record, sweep
 from narbor.catalogue.notes import Notes
 from narbor.catalogue.sqlite import Database
+from narbor.catalogue.sweep import Reached
 from narbor.catalogue.values import (
     Admission,
     Admitted,
@@ -27,6 +28,7 @@ __all__ = [
     "Failure",
     "Hidden",
     "Pin",
+    "Reached",
     "Root",
     "Sizes",
 ]
@@ -80,3 +82,31 @@ class Catalogue(Notes):
         """
         with self._database.writing() as connection:
             record.remove(connection, bases)
+
+    def spare(self, bases: Iterable[str], admission: int) -> None:
+        """Note that an open admission relies on items that are here: no sweep takes them.
+
+        Raises Unavailable if the admission is no longer open.
+        """
+        with self._database.writing() as connection:
+            record.spare(connection, bases, admission)
+
+    def horizon(self) -> int:
+        """Return the lowest number of an open admission, or the next one that will be given."""
+        return sweep.horizon(self._database)
+
+    def reach(self, also: Iterable[str] = ()) -> Reached:
+        """Find the items that somebody still asks for: pins, open admissions, and `also`."""
+        return sweep.reach(self._database, also)
+
+    def unreached(self, reached: Reached) -> Iterator[str]:
+        """Give the base names of the items that nobody asks for."""
+        return sweep.unreached(self._database, reached)
+
+    def sweep(self, reached: Reached, bases: Iterable[str]) -> bool:
+        """Take items out that are not reached, but for those that an admission met since.
+
+        Returns False, and does nothing, if there are new pins: `reached` must be found again.
+        """
+        with self._database.writing() as connection:
+            return sweep.sweep(connection, reached, bases)

@@ -102,11 +102,17 @@ class Items:
                 base = f"{rows.hash_part(key)}-{name}"
                 yield Hidden(base, self.missing(base))
 
-    def items(self) -> Iterator[Item]:
-        """Return all items, in the order they came; what comes meanwhile may or may not be in."""
+    def items(self, since: int = 0) -> Iterator[Item]:
+        """Return all items, in the order they came; what comes meanwhile may or may not be in.
+
+        `since`: only what this admission or a later one recorded or met.
+        """
         last = 0
-        query = f"SELECT {rows.COLUMNS} FROM item WHERE id > ? ORDER BY id LIMIT {_PAGE}"
-        while page := self._database.rows(query, (last,)):
+        query = (
+            f"SELECT {rows.COLUMNS} FROM item WHERE id > ? AND admission >= ? "
+            f"ORDER BY id LIMIT {_PAGE}"
+        )
+        while page := self._database.rows(query, (last, since)):
             last = page[-1][0]
             yield from map(self._item, page)
 

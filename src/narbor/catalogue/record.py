@@ -10,7 +10,8 @@ from narbor.errors import Rejected, Unavailable
 from narbor.names.digest import Seal
 from narbor.names.item import Item, Rendering
 
-_INSERT = f"INSERT INTO item ({rows.COLUMNS}) VALUES ({', '.join('?' * 15)})"
+_INSERT = f"INSERT INTO item ({rows.COLUMNS}, admission) VALUES ({', '.join('?' * 16)})"
+_SPARE = "UPDATE item SET admission = max(admission, ?) WHERE hash = ? AND name = ?"
 _SELECT = f"SELECT {rows.COLUMNS} FROM item WHERE hash = ?"
 
 
@@ -24,15 +25,13 @@ class MalformedRecord(Rejected):
 
 def record(connection: sqlite3.Connection, admitted: Admitted) -> None:
     """Write one item, or what is new of it; see Catalogue.record."""
-    base = admitted.item.path.base
-    if not _is_open(connection, admitted.admission):
-        raise ClosedAdmission(f"{base}: the admission {admitted.admission} is not open")
+    require_open(connection, admitted.admission)
     key = rows.key(admitted.item.path.hash_part)
     if key is None:
-        raise MalformedRecord(f"{base} is no store path name")
+        raise MalformedRecord(f"{admitted.item.path} is no store path")
     found = connection.execute(_SELECT, (key,)).fetchone()
     if found is None:
-        id = _insert(connection, key, admitted.item)
+        id = _insert(connection, key, admitted)
         item = admitted.item
     else:
         id = found[0]
@@ -42,6 +41,7 @@ def record(connection: sqlite3.Connection, admitted: Admitted) -> None:
             conflict(connection, admitted.claim, reason)
             return
         _add_root(connection, id, item, admitted.item)
+        connection.execute(_SPARE, (admitted.admission, key, item.path.name))
     number = _add_claim(connection, id, item, admitted.claim)
     if number == 0:
         _unite(connection, id, item.signatures, admitted.item.signatures)
@@ -50,9 +50,18 @@ def record(connection: sqlite3.Connection, admitted: Admitted) -> None:
     _add_build_ids(connection, id, admitted)
 
 
-def _is_open(connection: sqlite3.Connection, admission: int) -> bool:
+def require_open(connection: sqlite3.Connection, admission: int) -> None:
+    """Raise ClosedAdmission unless the admission is open."""
     found = connection.execute("SELECT 1 FROM admission WHERE id = ?", (admission,))
-    return found.fetchone() is not None
+    if found.fetchone() is None:
+        raise ClosedAdmission(f"the admission {admission} is not open (any more)")
+
+
+def spare(connection: sqlite3.Connection, bases: Iterable[str], admission: int) -> None:
+    """Note that an open admission relies on these items; see Catalogue.spare."""
+    require_open(connection, admission)
+    parts = filter(None, map(rows.split, bases))
+    connection.executemany(_SPARE, [(admission, *each) for each in parts])
 
 
 def _item(connection: sqlite3.Connection, row: Row) -> Item:
@@ -60,9 +69,11 @@ def _item(connection: sqlite3.Connection, row: Row) -> Item:
     return rows.item(row, store, profile, origin)
 
 
-def _insert(connection: sqlite3.Connection, key: bytes, item: Item) -> int:
+def _insert(connection: sqlite3.Connection, key: bytes, admitted: Admitted) -> int:
+    item = admitted.item
     id = closure.claim_id(connection, key)
-    connection.execute(_INSERT, rows.item_values(connection, id, key, item))
+    values = rows.item_values(connection, id, key, item)
+    connection.execute(_INSERT, (*values, admitted.admission))
     connection.execute(
         "UPDATE total SET items = items + 1, nar_size = nar_size + ?", (item.seal.size,)
     )

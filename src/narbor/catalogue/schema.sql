@@ -13,7 +13,8 @@ CREATE TABLE word (
 
 -- One row an item, all that a door says of it, so that a look-up reads one row.
 -- `refs` are base names joined by spaces, `signatures` are joined by line feeds, `extra` is a JSON
--- list of pairs. The roots are those of the first profile it was admitted under.
+-- list of pairs. The roots are those of the first profile it was admitted under. `admission` is the
+-- newest admission that recorded the item or met it: collection spares what an open one needs.
 CREATE TABLE item (
   id          INTEGER PRIMARY KEY,
   hash        BLOB NOT NULL UNIQUE,
@@ -29,7 +30,8 @@ CREATE TABLE item (
   profile     INTEGER NOT NULL REFERENCES word,
   tree        BLOB NOT NULL,
   archive     BLOB NOT NULL,
-  origin      INTEGER NOT NULL REFERENCES word
+  origin      INTEGER NOT NULL REFERENCES word,
+  admission   INTEGER NOT NULL
 );
 
 -- From a NarHash to its items. Eight bytes of it find the row, the query compares the rest.
