@@ -1,0 +1,1 @@
+"""How others see the library: Request -> Answer, one protocol a file. Pure."""

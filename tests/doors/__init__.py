@@ -1,0 +1,1 @@
+"""Doors, tried without a socket."""

@@ -1,0 +1,1 @@
+"""True fakes: they do what the real thing does, and fail when they are told to."""
