@@ -1,9 +1,14 @@
-"""From a Config to objects: the only file that names concrete classes."""
+"""From a Config to objects: the only file that names concrete classes.
+
+HOME/catalogue.sqlite   what is known          HOME/packs/*.pack   blocks, append-only
+HOME/index.sqlite       where blocks lie       HOME/keys/          NAME.secret, NAME.public
+"""
 
 import os
-import secrets
 import socket
 import time
+import uuid
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,34 +16,135 @@ from narbor.blocks.files import Files
 from narbor.blocks.index import Index
 from narbor.blocks.packs import PackStore
 from narbor.catalogue import Catalogue
-from narbor.config import Config
-from narbor.dag import profile
+from narbor.config import BadConfig, Config
+from narbor.dag.profile import NARBOR
+from narbor.doors.http import Door
+from narbor.doors.nix import NixDoor
+from narbor.errors import Refused, Unavailable
 from narbor.library import Library, seal_of
 from narbor.library.admission import Admissions
+from narbor.names.keys import Keyring, PublicKey, SecretKey
+from narbor.net.http import Http
+from narbor.net.wire import Options
+from narbor.upstream import Cache, known
+from narbor.upstream.cache import HttpCache
+from narbor.upstream.directory import DirectoryCache
 
-INDEX = "index.sqlite"
-CATALOGUE = "catalogue.sqlite"
-PACKS = "packs"
+
+class NoStore(Refused):
+    """There is no store in the home that a command wants to read."""
+
+
+class NoHome(Unavailable):
+    """The home cannot be made or written to."""
 
 
 def open_library(config: Config, write: bool = False) -> Library:
     """Open the library under `config.home`; with `write` it is made if it is not there.
 
-    Raises Refused when there is none to read, or a newer narbor wrote it; Unavailable.
+    Raises NoStore, NoHome, and what the catalogue and the packs raise.
     """
     home = config.home
     if write:
-        home.mkdir(parents=True, exist_ok=True)
-    catalogue = Catalogue.open(home / CATALOGUE, write, show_incomplete=config.serve.incomplete)
-    files = Files(home / PACKS)
-    blocks = PackStore(files, Index(home / INDEX, write), _pack_name, config.level)
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise NoHome(f"{home} cannot be made: {error.strerror}") from error
+    elif not (home / "catalogue.sqlite").exists():
+        raise NoStore(
+            f"there is no store in {home}; make one with `narbor mirror` or `narbor init`"
+        )
+    incomplete = config.serve.incomplete
+    catalogue = Catalogue.open(home / "catalogue.sqlite", write, show_incomplete=incomplete)
+    files = Files(home / "packs")
+    blocks = PackStore(files, Index(home / "index.sqlite", write), _pack_name, config.level)
     admissions = None
     if write:
         blocks.catch_up()
-        pool = ThreadPoolExecutor(os.cpu_count() or 1, "blocks")
-        cutting = profile.named(config.profile)
-        admissions = Admissions(blocks, catalogue, pool, cutting, _now, process_name(), seal_of)
+        pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="blocks")
+        admissions = Admissions(blocks, catalogue, pool, NARBOR, _now, _process(), seal_of)
     return Library(catalogue, blocks, admissions, _now, files.free, config.store)
+
+
+def at_rest(config: Config) -> int:
+    """Return how many bytes the packs in the home take."""
+    return sum(path.stat().st_size for path in (config.home / "packs").glob("*.pack"))
+
+
+def doors(config: Config, library: Library) -> tuple[Door, ...]:
+    """Return the doors to a library, in the order in which they are asked."""
+    serve = config.serve
+    return (NixDoor(library, signing_keys(config), serve.compression, serve.priority),)
+
+
+def open_http(config: Config) -> Http:
+    """Return the client with which all upstreams are spoken to."""
+    said = config.mirror
+    options = Options(
+        rate=said.rate * 1_000_000,
+        connections=max(64, said.jobs),
+        ca_file=said.ca_file,
+        netrc=said.netrc,
+    )
+    return Http(options)
+
+
+def open_upstream(url: str, http: Http) -> Cache:
+    """Return the cache that `url` names: http(s)://, file://, a folder, or a known host's name.
+
+    Raises BadConfig for anything else.
+    """
+    full = upstream_url(url)
+    return HttpCache(full, http) if full.startswith("http") else DirectoryCache(full)
+
+
+def upstream_url(url: str) -> str:
+    """Return the full URL of a cache that may be given by its bare name; raises BadConfig."""
+    if "://" in url:
+        scheme = url.partition("://")[0]
+        if scheme not in ("http", "https", "file"):
+            raise BadConfig(f"{url}: caches are read over http, https and file, not {scheme}")
+        return url
+    if known.find(f"https://{url}") is not None:
+        return f"https://{url}"
+    if Path(url).is_dir():
+        return Path(url).resolve().as_uri()
+    raise BadConfig(f"{url!r} is no URL, no folder and no cache that is known by name")
+
+
+def keyring(config: Config, trusted: Iterable[str], upstreams: Iterable[str]) -> Keyring:
+    """Return whom to believe: the configuration, the home's keys, `trusted`, and known caches.
+
+    A known cache is believed under its own keys when it is asked for by its URL or name. Each of
+    `trusted` is a key (NAME:BASE64) or a file that holds some. Raises CorruptKey, BadConfig.
+    """
+    words = list(config.keys)
+    for text in trusted:
+        words += text.split() if ":" in text else _read(Path(text)).split()
+    for path in sorted(key_folder(config).glob("*.public")):
+        words += _read(path).split()
+    for url in upstreams:
+        found = known.find(upstream_url(url))
+        words += found.keys if found else ()
+    return Keyring(tuple(PublicKey.parse(word) for word in dict.fromkeys(words)))
+
+
+def signing_keys(config: Config) -> tuple[SecretKey, ...]:
+    """Return the secret keys of the home, which sign all that is served; raises CorruptKey."""
+    paths = sorted(key_folder(config).glob("*.secret"))
+    return tuple(SecretKey.parse(_read(path)) for path in paths)
+
+
+def key_folder(config: Config) -> Path:
+    """Return where the home's keys lie."""
+    return config.home / "keys"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.expanduser().read_text("ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadConfig(f"{path} is no key (NAME:BASE64), nor a file of keys: {error}") from error
 
 
 def _now() -> int:
@@ -46,14 +152,9 @@ def _now() -> int:
 
 
 def _pack_name() -> str:
-    return f"{secrets.token_hex(8)}.pack"
+    """Name a pack as nobody else does, so that names sort by their time."""
+    return f"{int(time.time()):08x}-{uuid.uuid4().hex[:12]}.pack"
 
 
-def process_name(pid: int | None = None) -> str:
-    """Name a process so that no later one has the same name: host, id and start time."""
-    pid = os.getpid() if pid is None else pid
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return f"{socket.gethostname()}:{pid}:gone"
-    return f"{socket.gethostname()}:{pid}:{stat.rpartition(')')[2].split()[19]}"
+def _process() -> str:
+    return f"{socket.gethostname()}/{os.getpid()}"

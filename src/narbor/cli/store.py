@@ -1,0 +1,60 @@
+"""What commands that read the store share: opening it, and finding what a person means."""
+
+import argparse
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from narbor import config as configuration
+from narbor import wiring
+from narbor.config import Config
+from narbor.errors import Refused
+from narbor.library import Library
+from narbor.names import storepath
+from narbor.names.item import Item
+from narbor.names.storepath import StorePath
+
+_PLACE = re.compile(r"(?:.*/)?([0-9a-df-np-sv-z]{32}(?:-[^/]*)?)(?:/+(.*))?", re.DOTALL)
+
+
+class NoSuchPlace(Refused):
+    """A text names no item, or nothing inside it."""
+
+
+@contextmanager
+def opened(args: argparse.Namespace, write: bool = False) -> Iterator[tuple[Config, Library]]:
+    """Open the library that the global options name, and close it in the end."""
+    config = configuration.load(args.home, args.config)
+    library = wiring.open_library(config, write)
+    try:
+        yield config, library
+    finally:
+        library.close()
+
+
+def locate(library: Library, text: str) -> tuple[Item, bytes]:
+    """Return the item and the path inside it that `HASH-NAME/some/file` means.
+
+    A store directory in front and a bare hash part do as well. Raises Refused.
+    """
+    match = _PLACE.fullmatch(text)
+    if match is None:
+        raise NoSuchPlace(f"{text!r} names no store item (HASH-NAME, or only its HASH)")
+    inside = os.fsencode(match[2] or "").strip(b"/")
+    return library.resolve(match[1]), inside
+
+
+def path_of(text: str, store: str) -> StorePath:
+    """Return the store path that a full path or a base name spells; raises NoSuchPlace."""
+    whole = text.rstrip("/")
+    try:
+        return storepath.parse(whole) if "/" in whole else storepath.of_base(whole, store)
+    except storepath.MalformedStorePath as error:
+        raise NoSuchPlace(str(error)) from error
+
+
+def shown(name: bytes) -> str:
+    """Spell a file name for a person: bytes that are no text, and control characters, escaped."""
+    text = name.decode(errors="backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
