@@ -37,11 +37,17 @@ class PackStore:
     """A BlockStore of packs in a folder."""
 
     def __init__(
-        self, files: FileLayer, index: Index, new_name: Callable[[], str], level: int
+        self,
+        files: FileLayer,
+        index: Index,
+        new_name: Callable[[], str],
+        level: int,
+        largest: int = LARGEST_PACK,
     ) -> None:
         self._files = files
         self._index = index
         self._new_name = new_name
+        self._largest = largest
         self._codec = Codec(level)
         self._lock = threading.Lock()
         self._pack: Appending | None = None
@@ -153,7 +159,7 @@ class PackStore:
             for item in new:
                 if item.key in self._fresh:
                     continue
-                if self._pack is None or self._end > LARGEST_PACK:
+                if self._pack is None or self._end > self._largest:
                     self._open_pack()
                 head = frames.head(item.name, len(item.frame), item.size, self._codec.level)
                 offset = self._end + len(head)
@@ -173,16 +179,24 @@ class PackStore:
         else:
             self._pack = self._adopt()
         if self._pack is None:
-            self._pack = self._files.create(self._new_name())
-            self._pack.append(frames.MAGIC)
-            self._end = len(frames.MAGIC)
-            self._pack_id = self._index.add_pack(self._pack.name, self._end)
+            self._pack = self._begin()
         self._names = {**self._names, self._pack_id: self._pack.name}
+
+    def _begin(self) -> Appending:
+        pack = self._files.create(self._new_name())
+        try:
+            pack.append(frames.MAGIC)
+            self._pack_id = self._index.add_pack(pack.name, len(frames.MAGIC))
+        except BaseException:
+            pack.close()
+            raise
+        self._end = len(frames.MAGIC)
+        return pack
 
     def _adopt(self) -> Appending | None:
         """Go on with a pack that ended cleanly, is not full, and has no owner."""
         for id, (name, indexed) in sorted(self._index.packs().items(), reverse=True):
-            if not 0 < indexed < LARGEST_PACK // 2 or self._files.size(name) != indexed:
+            if not 0 < indexed < self._largest // 2 or self._files.size(name) != indexed:
                 continue
             pack = self._files.adopt(name)
             if pack is None:
@@ -198,12 +212,12 @@ class PackStore:
             try:
                 self._pack.append(b"".join(self._buffer))
             except BaseException:
-                self._abandon()
+                self._give_up()
                 raise
             self._buffer.clear()
             self._buffered = 0
 
-    def _abandon(self) -> None:
+    def _give_up(self) -> None:
         """Give up what could not be written: nothing counts as here that is not in the file."""
         self._buffer.clear()
         self._buffered = 0
@@ -215,6 +229,11 @@ class PackStore:
         if self._pack is not None:
             self._pack.close()
             self._pack = None
+
+    def abandon(self) -> None:
+        """Forget what was put and not synced: it counts as never put."""
+        with self._lock:
+            self._give_up()
 
     def sync(self) -> None:
         """Make all that was put before durable: packs first, then the index."""
@@ -229,7 +248,7 @@ class PackStore:
                     pack.sync()
                 self._pack.sync()
             except BaseException:
-                self._abandon()
+                self._give_up()
                 raise
             for pack, _, _ in self._dirty:
                 pack.close()
