@@ -17,8 +17,8 @@ from typing import Final
 
 import mmh3
 
-from narbor.errors import Refused
-from narbor.formats import unixfs
+from narbor.errors import Rejected
+from narbor.formats import dagpb, unixfs
 from narbor.formats.unixfs import Link, MalformedNode, Unixfs
 from narbor.names.cid import Cid
 
@@ -31,8 +31,11 @@ MURMUR3: Final = 0x22
 _HASH_BITS: Final = 64
 
 
-class DuplicateName(Refused):
-    """Two entries of one directory have the same name, or the same 64-bit hash."""
+class DuplicateName(Rejected):
+    """Two entries of one directory have the same name, or names of the same 64-bit hash.
+
+    The latter does not happen by chance, but MurmurHash3 is easily run backwards.
+    """
 
 
 def directory(
@@ -47,7 +50,7 @@ def directory(
     for one, other in pairwise(links):
         if one.name == other.name:
             raise DuplicateName(f"a directory with two entries {one.name!r}")
-    if 4 + sum(map(unixfs.link_size, links)) <= largest:
+    if 4 + sum(map(dagpb.link_size, links)) <= largest:
         block = unixfs.directory_node(links)
         return put(block), len(block) + sum(link.tsize for link in links)
     return _shard([(_hash(link.name), link) for link in links], _HASH_BITS, put)
@@ -71,9 +74,9 @@ def entries(root_block: bytes, get: Callable[[Cid], bytes]) -> Iterator[Link]:
     for link in found:
         name = link.name
         if name in (b"", b".", b"..") or b"/" in name or b"\0" in name:
-            raise MalformedNode(f"a directory with an entry {name!r}")
+            raise MalformedNode(f"a directory with an entry {name[:80]!r}")
         if name == last:
-            raise MalformedNode(f"a directory with two entries {name!r}")
+            raise MalformedNode(f"a directory with two entries {name[:80]!r}")
         last = name
     return iter(found)
 
@@ -154,7 +157,7 @@ def _walk(root: unixfs.Node, get: Callable[[Cid], bytes]) -> Iterator[Link]:
         if len(link.name) > width:
             name = link.name[width:]
             if _hash(name) >> left != here:
-                raise MalformedNode(f"the HAMT entry {name!r} stands where it does not belong")
+                raise MalformedNode(f"the HAMT entry {name[:80]!r} stands where it does not belong")
             yield Link(link.cid, link.tsize, name)
             continue
         if left < bits:
@@ -183,11 +186,13 @@ def _check_shard(node: unixfs.Node, expected: int | None) -> tuple[int, int]:
     for link in node.links:
         index = _index(link.name[:width], width)
         if index >= fanout or seen >> index:
-            raise MalformedNode(f"a HAMT link {link.name!r} that is out of order or range")
+            raise MalformedNode(f"a HAMT link {link.name[:80]!r} that is out of order or range")
         seen |= 1 << index
     bits = shard.data or b""
     if len(bits) > fanout // 8 or int.from_bytes(bits, "big") != seen:
-        raise MalformedNode(f"a HAMT shard whose bitfield {bits.hex()} is not that of its links")
+        raise MalformedNode(
+            f"a HAMT shard whose bitfield {bits[:128].hex()} is not that of its links"
+        )
     return width, fanout
 
 

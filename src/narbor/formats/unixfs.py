@@ -1,30 +1,47 @@
-"""UnixFS nodes: the dag-pb blocks that say how leaves make files, and files directories.
+"""UnixFS: what a dag-pb node says of itself, and so how leaves make files, and files directories.
 
-    PBNode   Links = 2 (repeated PBLink), Data = 1 (bytes: a UnixFS message)
-    PBLink   Hash = 1 (a binary CID), Name = 2, Tsize = 3 (bytes of all blocks below)
-    UnixFS   Type = 1, Data = 2, filesize = 3, blocksizes = 4 (repeated, unpacked), hashType = 5,
-             fanout = 6, mode = 7, mtime = 8 {Seconds = 1, nanos = 2 as fixed32}
+    Type = 1, Data = 2, filesize = 3, blocksizes = 4 (repeated, unpacked), hashType = 5, fanout = 6,
+    mode = 7, mtime = 8 {Seconds = 1, nanos = 2 as fixed32}
 
-What is written is what Kubo writes, byte for byte: Links before Data though its number is higher,
-and a Name in every link, also the empty one of a file's chunk. What is read may have Links and Data
-in either order; all else that the encoders of the field never write is refused: unknown and
-repeated fields, numbers longer than need be, links whose parts are out of order.
-A block that came from elsewhere is never parsed and written again: its CID would change.
+Written as Kubo writes it, byte for byte, fields ascending. Read in any order; fields that are not
+known, or stand twice though they may not, are refused. A block that came from elsewhere is never
+parsed and written again: its CID would change.
 
-Names are bytes here, whatever protobuf calls them: a store item may hold names that are no UTF-8.
-
-Specifications: https://ipld.io/specs/codecs/dag-pb/spec/, https://specs.ipfs.tech/unixfs/
+Specification: https://specs.ipfs.tech/unixfs/
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
-from typing import Final, NamedTuple
+from typing import Final
 
-from narbor.errors import Rejected
+from narbor.formats import dagpb
+from narbor.formats.dagpb import Link, MalformedNode, link_at, read_number, split, write_number
 from narbor.names import cid as cids
 from narbor.names.cid import Cid
+
+__all__ = [
+    "DIRECTORY",
+    "FILE",
+    "HAMT_SHARD",
+    "METADATA",
+    "RAW",
+    "SYMLINK",
+    "Child",
+    "Link",
+    "MalformedNode",
+    "Node",
+    "Unixfs",
+    "directory_node",
+    "encode",
+    "file_links",
+    "file_node",
+    "leaf_node",
+    "parse",
+    "symlink_node",
+]
 
 RAW: Final = 0
 DIRECTORY: Final = 1
@@ -33,27 +50,24 @@ METADATA: Final = 3
 SYMLINK: Final = 4
 HAMT_SHARD: Final = 5
 
-LARGEST_BLOCK: Final = 2 << 20
-"""Blocks past this length are refused: no IPFS peer would carry them (bitswap's limit)."""
-
-_CHUNK_HEADS: Final = frozenset([bytes([1, codec, cids.SHA256, 32]) for codec in (0x55, 0x70)])
-_INLINE_HEAD: Final = bytes([1, cids.RAW, cids.IDENTITY])
-
-
-class MalformedNode(Rejected):
-    """A block is no dag-pb node with a UnixFS message, or says something impossible."""
-
-
-class Link(NamedTuple):
-    """A named arrow to a child; `tsize` counts the child's block and all below it.
-
-    A named tuple, since a file of a gigabyte has thousands: it is made three times as fast as a
-    frozen dataclass.
-    """
-
-    cid: Cid
-    tsize: int
-    name: bytes
+# A File node as it is written here: its message, and the first eight bytes of the links to leaves,
+# by the length of their size's number, and to inline pieces, by their size. (From 118 bytes on a
+# link's length takes two bytes: those are read the general way.)
+_FILE_HEAD: Final = b"\x08\x02\x18"
+_NUMBER: Final = rb"(?:[\x80-\xff]{1,8}[\x01-\x7f]|[\0-\x7f])"
+_SMALL: Final = rb"(?:[\x80-\xff]{1,3}[\x01-\x7f]|[\0-\x7f])"
+_SMALL_SIZE: Final = re.compile(b"\x20(" + _SMALL + b")")
+_SMALL_SIZES: Final = re.compile(b"(?:\x20" + _SMALL + b")++")
+_FILE_MESSAGE: Final = re.compile(
+    _FILE_HEAD + b"(" + _NUMBER + b")((?:\x20" + _SMALL + b")*+)(?:\x38" + _SMALL + b")?"
+)
+_LEAF_LINKS: Final = [
+    bytes([0x12, 41 + length, 0x0A, 36, 1, cids.RAW, cids.SHA256, 32]) for length in range(5)
+]
+_INLINE_LINKS: Final = [
+    bytes([0x12, 10 + size, 0x0A, 4 + size, 1, cids.RAW, cids.IDENTITY, size])
+    for size in range(118)
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +100,7 @@ Child = tuple[Cid, int, int]
 """A part of a file: its CID, its tsize, and how many bytes of the file it stands for."""
 
 _link = partial(tuple.__new__, Link)
+_little = partial(int.from_bytes, byteorder="little")
 
 
 def parse(block: bytes) -> Node:
@@ -94,7 +109,7 @@ def parse(block: bytes) -> Node:
     A link without Name or Tsize has the empty name and zero.
     """
     try:
-        links, tsizes, names, data = _split(block)
+        links, tsizes, names, data = split(block)
         return Node(
             tuple(map(_link, zip(links, tsizes, names, strict=True))),
             None if data is None else _unixfs(data),
@@ -110,12 +125,18 @@ def file_links(block: bytes) -> list[tuple[Cid, int]]:
     many as its links, or do not add up to its filesize.
     """
     try:
-        links, _, _, data = _split(block)
-        if data is None:
-            raise MalformedNode("a node without Data is no file")
-        file = _unixfs(data)
+        links = _foreseen(block)
+        return _checked_links(block) if links is None else links
     except IndexError:
         raise MalformedNode(f"a node that ends too early, at byte {len(block)}") from None
+
+
+def _checked_links(block: bytes) -> list[tuple[Cid, int]]:
+    """Read a File node whatever its form; IndexError when it ends too early."""
+    links, _, _, data = split(block)
+    if data is None:
+        raise MalformedNode("a node without Data is no file")
+    file = _unixfs(data)
     if file.kind != FILE:
         raise MalformedNode(f"a node of type {file.kind} is no file ({FILE})")
     if file.data:
@@ -128,19 +149,45 @@ def file_links(block: bytes) -> list[tuple[Cid, int]]:
     return list(zip(links, sizes, strict=True))
 
 
+def _foreseen(block: bytes) -> list[tuple[Cid, int]] | None:
+    """Read a File node that stands as it is written here; None for any other.
+
+    The hot path of serving. The sizes are read first: they foretell every byte of a link to a leaf
+    but the hash or the content in its CID, so that two comparisons check a link.
+    """
+    start = block.rfind(_FILE_HEAD)
+    message = _FILE_MESSAGE.fullmatch(block, start) if start >= 0 else None
+    if message is None or len(block) > dagpb.LARGEST_BLOCK:
+        return None
+    encoded = _SMALL_SIZE.findall(block, *message.span(2))
+    sizes = _numbers(encoded)
+    if sum(sizes) != read_number(block, message.start(1))[0]:
+        return None
+    links: list[Cid] = []
+    at, starts = 0, block.startswith
+    for size, number in zip(sizes, encoded, strict=True):
+        if size < 118 and starts(_INLINE_LINKS[size], at):
+            begin, at = at + 4, at + 8 + size
+        elif starts(_LEAF_LINKS[len(number)], at):
+            begin, at = at + 4, at + 40
+        elif block[at] == 0x12:
+            cid, _, _, at = link_at(block, at)
+            links.append(cid)
+            continue
+        else:
+            return None
+        if not starts(b"\x12\0\x18" + number, at):
+            return None
+        links.append(Cid(block[begin:at]))
+        at += 3 + len(number)
+    if block[at:start] != b"\x0a" + cids.varint(len(block) - start):
+        return None
+    return list(zip(links, sizes, strict=True))
+
+
 def encode(links: Iterable[Link], unixfs: Unixfs | None) -> bytes:
-    """Write a node with `links` as they stand, then Data."""
-    parts: list[bytes] = []
-    varint = cids.varint
-    for cid, tsize, name in links:
-        link = b"\x0a%b%b\x12%b%b\x18%b" % (
-            varint(len(cid)), cid, varint(len(name)), name, varint(tsize),
-        )  # fmt: skip
-        parts.append(b"\x12%b%b" % (varint(len(link)), link))
-    if unixfs is not None:
-        data = _message(unixfs)
-        parts.append(b"\x0a" + varint(len(data)) + data)
-    return b"".join(parts)
+    """Write a node with `links` as they stand, and what `unixfs` says."""
+    return dagpb.encode(links, None if unixfs is None else _message(unixfs))
 
 
 def file_node(children: Sequence[Child], mode: int | None = None) -> bytes:
@@ -167,134 +214,27 @@ def directory_node(entries: Iterable[Link]) -> bytes:
     return encode(sorted(entries, key=attrgetter("name")), Unixfs(DIRECTORY))
 
 
-def link_size(link: Link) -> int:
-    """Return how many bytes `link` takes in a node."""
-    cid, tsize, name = link
-    body = _field_size(len(cid)) + _field_size(len(name)) + 1 + _varint_size(tsize)
-    return _field_size(body)
-
-
-def _field_size(length: int) -> int:
-    return 1 + _varint_size(length) + length
-
-
-def _varint_size(number: int) -> int:
-    return (number.bit_length() + 6) // 7 or 1
-
-
 def _message(unixfs: Unixfs) -> bytes:
     """Write the UnixFS message, fields ascending."""
-    varint = cids.varint
-    out = [b"\x08" + varint(unixfs.kind)]
+    out = [b"\x08" + write_number(unixfs.kind)]
     if unixfs.data is not None:
-        out += (b"\x12", varint(len(unixfs.data)), unixfs.data)
+        out += (b"\x12", write_number(len(unixfs.data)), unixfs.data)
     if unixfs.filesize is not None:
-        out.append(b"\x18" + varint(unixfs.filesize))
-    out += [b"\x20" + varint(size) for size in unixfs.blocksizes]
+        out.append(b"\x18" + write_number(unixfs.filesize))
+    out += [b"\x20" + write_number(size) for size in unixfs.blocksizes]
     if unixfs.hash_type is not None:
-        out.append(b"\x28" + varint(unixfs.hash_type))
+        out.append(b"\x28" + write_number(unixfs.hash_type))
     if unixfs.fanout is not None:
-        out.append(b"\x30" + varint(unixfs.fanout))
+        out.append(b"\x30" + write_number(unixfs.fanout))
     if unixfs.mode is not None:
-        out.append(b"\x38" + varint(unixfs.mode))
+        out.append(b"\x38" + write_number(unixfs.mode))
     if unixfs.mtime is not None:
         seconds, nanos = unixfs.mtime
-        time = b"\x08" + varint(seconds % (1 << 64))
+        time = b"\x08" + write_number(seconds % (1 << 64))
         if nanos:
             time += b"\x15" + nanos.to_bytes(4, "little")
-        out += (b"\x42", varint(len(time)), time)
+        out += (b"\x42", write_number(len(time)), time)
     return b"".join(out)
-
-
-def _split(block: bytes) -> tuple[list[Cid], list[int], list[bytes], bytes | None]:
-    """Take a node apart: the three columns of its links, and its Data."""
-    size = len(block)
-    if size > LARGEST_BLOCK:
-        raise MalformedNode(f"a node of {size} bytes: more than {LARGEST_BLOCK}")
-    data, at = _data(block, 0)
-    links, tsizes, names, at = _links(block, at)
-    if data is None:
-        data, at = _data(block, at)
-    if at != size:
-        raise MalformedNode(f"byte {at} of a node of {size} begins neither a link nor its Data")
-    return links, tsizes, names, data
-
-
-def _data(block: bytes, at: int) -> tuple[bytes | None, int]:
-    """Read the Data field if it stands at `at`; return it and where it ends."""
-    if at == len(block) or block[at] != 0x0A:
-        return None, at
-    length, at = _varint(block, at + 1)
-    end = at + length
-    if end > len(block):
-        raise MalformedNode(f"Data of {length} bytes in {len(block) - at}")
-    return block[at:end], end
-
-
-def _links(block: bytes, at: int) -> tuple[list[Cid], list[int], list[bytes], int]:
-    """Read the run of links that begins at `at`; return its three columns and where it ends.
-
-    The loop is the hot path of serving. Reading past the block raises IndexError or moves `at`
-    past `end`, so that one comparison a link guards every length.
-    """
-    links: list[Cid] = []
-    tsizes: list[int] = []
-    names: list[bytes] = []
-    stop = len(block)
-    while at < stop and block[at] == 0x12:
-        length, at = block[at + 1], at + 2
-        if length > 127:
-            length, at = _varint(block, at - 1)
-        end = at + length
-        if block[at] != 0x0A:
-            raise MalformedNode(f"a link that begins with {block[at]:#x}, not with its Hash")
-        length, at = block[at + 1], at + 2
-        if length > 127:
-            length, at = _varint(block, at - 1)
-        cid = block[at : at + length]
-        if cid[:4] not in _CHUNK_HEADS or length != 36:
-            cid = _cid(cid)
-        at += length
-        name, tsize = b"", 0
-        if at < end and block[at] == 0x12:
-            length, at = _varint(block, at + 1)
-            name = block[at : at + length]
-            at += length
-        if at < end and block[at] == 0x18:
-            tsize, at = _varint(block, at + 1)
-        if at != end or end > stop:
-            raise MalformedNode(f"a link that should end at byte {end}, but ends at {at}")
-        links.append(Cid(cid))
-        tsizes.append(tsize)
-        names.append(name)
-    return links, tsizes, names, at
-
-
-def _cid(data: bytes) -> Cid:
-    """Check a CID that is not one of the two common kinds."""
-    if data[:3] == _INLINE_HEAD and len(data) < 132 and data[3] == len(data) - 4:
-        return Cid(data)
-    try:
-        return cids.check(data)
-    except cids.MalformedCid as error:
-        raise MalformedNode(f"a link to what is no CID: {error}") from error
-
-
-def _varint(block: bytes, at: int) -> tuple[int, int]:
-    """Read an unsigned number of at most 64 bits at `at`; return it and where it ends."""
-    byte = block[at]
-    if byte < 128:
-        return byte, at + 1
-    number, shift = byte & 127, 7
-    for end in range(at + 1, at + 10):
-        byte = block[end]
-        number |= (byte & 127) << shift
-        if byte < 128:
-            if byte == 0 or number >> 64:
-                break
-            return number, end + 1
-        shift += 7
-    raise MalformedNode(f"byte {at} begins no number of 64 bits")
 
 
 def _unixfs(data: bytes) -> Unixfs:
@@ -306,7 +246,11 @@ def _unixfs(data: bytes) -> Unixfs:
     at, end = 0, len(data)
     while at < end:
         tag = data[at]
-        number, at = _varint(data, at + 1)
+        if tag == 0x20 and (run := _SMALL_SIZES.match(data, at)):
+            sizes += _numbers(_SMALL_SIZE.findall(data, at, run.end()))
+            at = run.end()
+            continue
+        number, at = read_number(data, at + 1)
         if tag == 0x20:
             sizes.append(number)
         elif tag in (0x08, 0x18, 0x28, 0x30, 0x38) and tag not in fields:
@@ -336,11 +280,19 @@ def _unixfs(data: bytes) -> Unixfs:
     )
 
 
+def _numbers(encoded: Iterable[bytes]) -> list[int]:
+    """Turn varints of at most four bytes into numbers."""
+    return [
+        number & 0x7F | number >> 1 & 0x3F80 | number >> 2 & 0x1FC000 | number >> 3 & 0xFE00000
+        for number in map(_little, encoded)
+    ]
+
+
 def _mtime(data: bytes) -> tuple[int, int]:
     """Read a UnixTime: signed seconds, and nanoseconds that stand only when they are not zero."""
     if not data or data[0] != 0x08:
         raise MalformedNode("an mtime without seconds")
-    seconds, at = _varint(data, 1)
+    seconds, at = read_number(data, 1)
     if seconds >> 63:
         seconds -= 1 << 64
     if at == len(data):
