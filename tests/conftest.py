@@ -38,5 +38,7 @@ def pytest_terminal_summary(
         terminalreporter.section("real peers")
     for outcome in shown:
         terminalreporter.line(str(outcome))
+    for what, value in registry.figures().items():
+        terminalreporter.line(f"{what}: {value}")
     for name in _faults(config):
         terminalreporter.line(f"CI: {name} could have run on this machine and did not", red=True)

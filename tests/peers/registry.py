@@ -24,6 +24,7 @@ PEERS: dict[str, str] = {
 
 _ran: dict[str, str] = {}
 _missing: dict[str, str] = {}
+_figures: dict[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,16 @@ def ran(name: str, version: str) -> None:
 def missing(name: str, reason: str) -> None:
     """Note that the peer `name` could not take part, and why."""
     _missing[name] = reason
+
+
+def figure(what: str, value: str) -> None:
+    """Note a figure that people want to see at the end of a run."""
+    _figures[what] = value
+
+
+def figures() -> dict[str, str]:
+    """Give all figures that were noted."""
+    return dict(_figures)
 
 
 def not_installed() -> dict[str, str]:

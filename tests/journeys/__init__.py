@@ -1,0 +1,1 @@
+"""Whole ways through narbor, walked by the real programs of other projects."""
