@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from narbor.errors import Refused, Unavailable
 from narbor.names import cid
@@ -153,6 +153,18 @@ class Index:
                 [(end, id) for id, end in ends.items()],
             )
 
+    def move(self, blocks: Iterable[tuple[bytes, Place]], ends: dict[int, int]) -> None:
+        """Note where blocks lie from now on; those that were deleted meanwhile stay so."""
+        with self.writing() as link:
+            link.executemany(
+                "UPDATE block SET pack = ?, offset = ? WHERE key = ?",
+                [(place.pack, place.offset, key) for key, place in blocks],
+            )
+            link.executemany(
+                "UPDATE pack SET indexed = max(indexed, ?) WHERE id = ?",
+                [(end, id) for id, end in ends.items()],
+            )
+
     def find(self, keys: Sequence[bytes]) -> dict[bytes, Place]:
         """Return the places of those blocks that are here."""
         found: dict[bytes, Place] = {}
@@ -206,6 +218,16 @@ class Index:
             for id, key, *place in rows:
                 yield id, key, Place(*place)
             last = rows[-1][0]
+
+    def is_retired(self, pack: int) -> bool:
+        """Tell whether nothing may be appended to a pack, since it is to be unlinked."""
+        query = "SELECT retired IS NOT NULL FROM pack WHERE id = ?"
+        row = self._reader.execute(query, (pack,)).fetchone()
+        return row is None or bool(row[0])
+
+    def rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Return what a query selects."""
+        return self._reader.execute(query, values).fetchall()
 
     def count(self) -> tuple[int, int, int]:
         """Return how many blocks there are, and their bytes as frames and as blocks."""

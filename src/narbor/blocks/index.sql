@@ -3,7 +3,8 @@
 CREATE TABLE pack (
     id      INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used twice: readers keep places
     name    TEXT NOT NULL UNIQUE,
-    indexed INTEGER NOT NULL                    -- all frames before this offset stand below
+    indexed INTEGER NOT NULL,                   -- all frames before this offset stand below
+    retired INTEGER                             -- when its last frame moved away: unlinked later
 );
 
 -- Blocks by key: 32 bytes of SHA-256 for a leaf, the codec as a varint before them for the rest.

@@ -44,8 +44,8 @@ class PackStore:
         level: int,
         largest: int = LARGEST_PACK,
     ) -> None:
-        self._files = files
-        self._index = index
+        self.files = files
+        self.index = index
         self._new_name = new_name
         self._largest = largest
         self._codec = Codec(level)
@@ -65,7 +65,7 @@ class PackStore:
     def places(self, names: Sequence[Cid]) -> list[Place]:
         """Return where each of these lies; raises BlockMissing."""
         keys = [key_of(name) for name in names]
-        found = self._index.find(list(dict.fromkeys(keys)))
+        found = self.index.find(list(dict.fromkeys(keys)))
         out = []
         for name, key in zip(names, keys, strict=True):
             place = found.get(key) or self._fresh.get(key)
@@ -107,9 +107,9 @@ class PackStore:
                 self._flush()
         name = self._names.get(pack)
         if name is None:
-            self._names = {id: name for id, (name, _) in self._index.packs().items()}
+            self._names = {id: name for id, (name, _) in self.index.packs().items()}
             name = self._names.get(pack, "")
-        return self._files.read(name, offset, length)
+        return self.files.read(name, offset, length)
 
     def get_many(self, names: Sequence[Cid]) -> Iterator[bytes]:
         """Give the blocks in the order asked for; raises BlockMissing, BlockDamaged."""
@@ -134,12 +134,12 @@ class PackStore:
     def missing(self, names: Iterable[Cid]) -> set[Cid]:
         """Return which of these are not here; those here are saved from a running collection."""
         keys = {key_of(name): name for name in names}
-        here = self._index.claim(list(keys))
+        here = self.index.claim(list(keys))
         return {name for key, name in keys.items() if key not in here and key not in self._fresh}
 
     def keys(self) -> Iterator[Cid]:
         """Give each block's CID once."""
-        for _, key, _ in self._index.blocks():
+        for _, key, _ in self.index.blocks():
             yield name_of(key)
 
     # --- writing -------------------------------------------------------------------------------
@@ -159,17 +159,33 @@ class PackStore:
             for item in new:
                 if item.key in self._fresh:
                     continue
-                if self._pack is None or self._end > self._largest:
-                    self._open_pack()
-                head = frames.head(item.name, len(item.frame), item.size, self._codec.level)
-                offset = self._end + len(head)
-                self._buffer += (head, item.frame)
-                self._end = offset + len(item.frame)
-                self._buffered += len(head) + len(item.frame)
-                place = Place(self._pack_id, offset, len(item.frame), item.size)
-                self._fresh[item.key] = place
+                self._fresh[item.key] = self._append(
+                    item.name, item.frame, item.size, self._codec.level
+                )
             if self._buffered > 4 << 20:
                 self._flush()
+
+    def move(self, found: Sequence[tuple[Cid, bytes, int]]) -> None:
+        """Append frames that lie in another pack, byte for byte, and point the index here.
+
+        At which level they were made is not written again: 0 stands for unknown.
+        """
+        with self._lock:
+            moved: list[tuple[bytes, Place]] = []
+            for name, frame, size in found:
+                moved.append((key_of(name), self._append(name, frame, size, 0)))
+            self._flush()
+            self.index.move(moved, self._sync_packs())
+
+    def _append(self, name: Cid, frame: bytes, size: int, level: int) -> Place:
+        if self._pack is None or self._end > self._largest:
+            self._open_pack()
+        head = frames.head(name, len(frame), size, level)
+        offset = self._end + len(head)
+        self._buffer += (head, frame)
+        self._end = offset + len(frame)
+        self._buffered += len(head) + len(frame)
+        return Place(self._pack_id, offset, len(frame), size)
 
     def _open_pack(self) -> None:
         self._flush()
@@ -183,10 +199,10 @@ class PackStore:
         self._names = {**self._names, self._pack_id: self._pack.name}
 
     def _begin(self) -> Appending:
-        pack = self._files.create(self._new_name())
+        pack = self.files.create(self._new_name())
         try:
             pack.append(frames.MAGIC)
-            self._pack_id = self._index.add_pack(pack.name, len(frames.MAGIC))
+            self._pack_id = self.index.add_pack(pack.name, len(frames.MAGIC))
         except BaseException:
             pack.close()
             raise
@@ -195,13 +211,17 @@ class PackStore:
 
     def _adopt(self) -> Appending | None:
         """Go on with a pack that ended cleanly, is not full, and has no owner."""
-        for id, (name, indexed) in sorted(self._index.packs().items(), reverse=True):
-            if not 0 < indexed < self._largest // 2 or self._files.size(name) != indexed:
+        for id, (name, indexed) in sorted(self.index.packs().items(), reverse=True):
+            if (
+                self.index.is_retired(id)
+                or not 0 < indexed < self._largest // 2
+                or self.files.size(name) != indexed
+            ):
                 continue
-            pack = self._files.adopt(name)
+            pack = self.files.adopt(name)
             if pack is None:
                 continue
-            if pack.size() == indexed == self._index.packs().get(id, ("", 0))[1]:
+            if pack.size() == indexed == self.index.packs().get(id, ("", 0))[1]:
                 self._pack_id, self._end = id, indexed
                 return pack
             pack.close()
@@ -242,23 +262,29 @@ class PackStore:
                 return
             self._flush()
             fresh = list(self._fresh.items())
-            ends = {self._pack_id: self._end} | {id: end for _, id, end in self._dirty}
-            try:
-                for pack, _, _ in self._dirty:
-                    pack.sync()
-                self._pack.sync()
-            except BaseException:
-                self._give_up()
-                raise
-            for pack, _, _ in self._dirty:
-                pack.close()
-            self._dirty.clear()
-            self._index.add(fresh, ends)
+            self.index.add(fresh, self._sync_packs())
             self._fresh.clear()
+
+    def _sync_packs(self) -> dict[int, int]:
+        """Make the packs written to durable; return how far each may be indexed."""
+        ends = {id: end for _, id, end in self._dirty}
+        try:
+            for pack, _, _ in self._dirty:
+                pack.sync()
+            if self._pack is not None:
+                self._pack.sync()
+                ends[self._pack_id] = self._end
+        except BaseException:
+            self._give_up()
+            raise
+        for pack, _, _ in self._dirty:
+            pack.close()
+        self._dirty.clear()
+        return ends
 
     def delete(self, names: Iterable[Cid]) -> None:
         """Take these blocks out of the index; their frames are garbage from then on."""
-        with self._index.writing() as link:
+        with self.index.writing() as link:
             link.executemany("DELETE FROM block WHERE key = ?", [(key_of(n),) for n in names])
 
     # --- opening -------------------------------------------------------------------------------
@@ -269,16 +295,16 @@ class PackStore:
         A frame is noted only if it decodes to the block that its CID names: behind a power cut
         anything may stand in a tail. Packs that another process writes to are left to it.
         """
-        known = {name: (id, indexed) for id, (name, indexed) in self._index.packs().items()}
+        known = {name: (id, indexed) for id, (name, indexed) in self.index.packs().items()}
         count = 0
-        for name in self._files.names():
+        for name in self.files.names():
             id, indexed = known.get(name, (0, 0))
-            if name.endswith(".pack") and self._files.size(name) > max(indexed, len(frames.MAGIC)):
-                owned = self._files.adopt(name)
+            if name.endswith(".pack") and self.files.size(name) > max(indexed, len(frames.MAGIC)):
+                owned = self.files.adopt(name)
                 if owned is None:
                     continue
                 try:
-                    count += self._read_up(name, id or self._index.add_pack(name, 0), indexed)
+                    count += self._read_up(name, id or self.index.add_pack(name, 0), indexed)
                 finally:
                     owned.close()
         return count
@@ -286,12 +312,12 @@ class PackStore:
     def _read_up(self, name: str, id: int, start: int) -> int:
         magic = len(frames.MAGIC)
         if start < magic:
-            if self._files.read(name, 0, magic) != frames.MAGIC:
+            if self.files.read(name, 0, magic) != frames.MAGIC:
                 return 0
             start = magic
         count = 0
         while True:
-            data = self._files.read(name, start, _SCAN)
+            data = self.files.read(name, start, _SCAN)
             good: list[tuple[bytes, Place]] = []
             end = start
             for found in frames.scan(data, start):
@@ -304,15 +330,19 @@ class PackStore:
                 end = found.offset + found.length
             if not good:
                 return count
-            self._index.add(good, {id: end})
+            self.index.add(good, {id: end})
             count += len(good)
             start = end
 
-    def close(self) -> None:
-        """Sync, and give the pack up."""
+    def close_pack(self) -> None:
+        """Sync, and give the pack up: the next write goes to another, or adopts it again."""
         self.sync()
         with self._lock:
             if self._pack is not None:
                 self._pack.close()
                 self._pack = None
-            self._index.close()
+
+    def close(self) -> None:
+        """Sync, give the pack up, and close the index."""
+        self.close_pack()
+        self.index.close()
