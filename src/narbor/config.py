@@ -146,7 +146,7 @@ def _path(text: str | None) -> Path | None:
 def _read(source: Path, must_exist: bool) -> tuple[dict[str, Any], str]:
     try:
         text = source.read_text("utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         if must_exist:
             raise BadConfig(f"{source}: there is no such configuration file") from None
         return {}, ""

@@ -67,6 +67,7 @@ def _fill(whole: argparse.ArgumentParser) -> None:
 def _spread(commands: Commands) -> None:
     """Give the global options to every command, and to its sub-commands."""
     for each in commands.choices.values():
+        each.allow_abbrev = False
         add_globals(each, argparse.SUPPRESS)
         for action in each._actions:
             if isinstance(action, argparse._SubParsersAction):

@@ -1,0 +1,1 @@
+"""Tests of the command line: the real program, as a person runs it."""
