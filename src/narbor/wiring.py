@@ -8,8 +8,9 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from narbor.blocks.files import Files
@@ -77,8 +78,9 @@ def doors(config: Config, library: Library) -> tuple[Door, ...]:
     return (NixDoor(library, signing_keys(config), serve.compression, serve.priority),)
 
 
-def open_http(config: Config) -> Http:
-    """Return the client with which all upstreams are spoken to."""
+@contextmanager
+def open_http(config: Config) -> Iterator[Http]:
+    """Open the client with which all upstreams are spoken to; it is closed in the end."""
     said = config.mirror
     options = Options(
         rate=said.rate * 1_000_000,
@@ -86,7 +88,11 @@ def open_http(config: Config) -> Http:
         ca_file=said.ca_file,
         netrc=said.netrc,
     )
-    return Http(options)
+    http = Http(options)
+    try:
+        yield http
+    finally:
+        http.close()
 
 
 def open_upstream(url: str, http: Http) -> Cache:

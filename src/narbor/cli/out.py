@@ -32,7 +32,12 @@ class Bar(Protocol):
     """A running count, of items and of bytes, against what is expected (None: not yet known)."""
 
     def update(
-        self, items: int, all_items: int | None, size: int = 0, all_size: int | None = None
+        self,
+        items: int,
+        all_items: int | None,
+        size: int = 0,
+        all_size: int | None = None,
+        what: str = "items",
     ) -> None:
         """Show that `items` items and `size` bytes are done."""
         ...
@@ -111,9 +116,25 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Count:
+    """How much is done, of how much, and what the items are called."""
+
+    items: int = 0
+    all_items: int | None = None
+    size: int = 0
+    all_size: int | None = None
+    what: str = "items"
+
+
 class _Silent:
     def update(
-        self, items: int, all_items: int | None, size: int = 0, all_size: int | None = None
+        self,
+        items: int,
+        all_items: int | None,
+        size: int = 0,
+        all_size: int | None = None,
+        what: str = "items",
     ) -> None:
         """Show nothing."""
 
@@ -125,13 +146,18 @@ class _Plain:
         self._title = title
         self._stream = stream
         self._begun = self._shown = time.monotonic()
-        self._last: tuple[int, int | None, int, int | None] = (0, None, 0, None)
+        self._last: _Count = _Count()
 
     def update(
-        self, items: int, all_items: int | None, size: int = 0, all_size: int | None = None
+        self,
+        items: int,
+        all_items: int | None,
+        size: int = 0,
+        all_size: int | None = None,
+        what: str = "items",
     ) -> None:
         """Remember the count; write a line when the last one is old enough."""
-        self._last = (items, all_items, size, all_size)
+        self._last = _Count(items, all_items, size, all_size, what)
         if time.monotonic() - self._shown >= PLAIN_SECONDS:
             self._shown = time.monotonic()
             self._write()
@@ -142,33 +168,35 @@ class _Plain:
 
     def _write(self) -> None:
         seconds = time.monotonic() - self._begun
-        text = counts(*self._last, seconds) + left(*self._last, seconds)
+        text = counts(self._last, seconds) + left(self._last, seconds)
         print(f"{self._title}: {text}", file=self._stream, flush=True)
 
 
-def counts(
-    items: int, all_items: int | None, size: int, all_size: int | None, seconds: float
-) -> str:
+def counts(count: _Count, seconds: float) -> str:
     """Spell a count: items, bytes and rate."""
-    of_items = f"{items:,}" if all_items is None else f"{items:,}/{all_items:,}"
-    parts = [f"{of_items} items"]
-    if size or all_size:
-        parts.append(amount(size) if all_size is None else f"{amount(size)} of {amount(all_size)}")
-        parts.append(f"{amount(size / max(seconds, 1e-3))}/s")
+    whole = "" if count.all_items is None else f"/{count.all_items:,}"
+    parts = [f"{count.items:,}{whole} {count.what}"]
+    if count.size or count.all_size:
+        whole = "" if count.all_size is None else f" of {amount(count.all_size)}"
+        parts.append(amount(count.size) + whole)
+        parts.append(f"{amount(count.size / max(seconds, 1e-3))}/s")
     return ", ".join(parts)
 
 
-def left(items: int, all_items: int | None, size: int, all_size: int | None, seconds: float) -> str:
+def left(count: _Count, seconds: float) -> str:
     """Spell the time that is left, or nothing when it cannot be told."""
-    done = size / all_size if all_size else items / all_items if all_items else 0
+    if count.all_size:
+        done = count.size / count.all_size
+    else:
+        done = count.items / count.all_items if count.all_items else 0
     return f", {duration(seconds * (1 - done) / done)} left" if 0 < done < 1 else ""
 
 
 class _Counts(ProgressColumn):
     def render(self, task: Task) -> Text:
         """Write items, bytes and rate."""
-        last: tuple[int, int | None, int, int | None] = task.fields["last"]
-        return Text(counts(*last, task.elapsed or 0))
+        last: _Count = task.fields["last"]
+        return Text(counts(last, task.elapsed or 0))
 
 
 class _Drawn:
@@ -179,11 +207,16 @@ class _Drawn:
         self._task = task
 
     def update(
-        self, items: int, all_items: int | None, size: int = 0, all_size: int | None = None
+        self,
+        items: int,
+        all_items: int | None,
+        size: int = 0,
+        all_size: int | None = None,
+        what: str = "items",
     ) -> None:
         """Move the bar: by bytes where these are known, else by items."""
         done, whole = (size, all_size) if all_size else (items, all_items)
-        last = (items, all_items, size, all_size)
+        last = _Count(items, all_items, size, all_size, what)
         self._progress.update(self._task, completed=done, total=whole, last=last)
 
 
@@ -197,5 +230,5 @@ def _on_terminal(title: str, stream: TextIO) -> Iterator[Bar]:
         console=Console(file=stream),
     )
     with progress:
-        task = progress.add_task(title, total=None, last=(0, None, 0, None))
+        task = progress.add_task(title, total=None, last=_Count())
         yield _Drawn(progress, task)
