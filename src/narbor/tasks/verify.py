@@ -1,0 +1,264 @@
+"""Read everything again, and say what is not what it was.
+
+First every block is read and held against its CID (its frame's checksum is checked on the way).
+Then every item is put together again: the NAR against its NarHash, the tree against the NAR piece
+by piece, what was advertised against its FileHash. Findings are given as they are made; which
+items share what is broken is known at the end.
+"""
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final, TypeVar
+
+from narbor.catalogue import Root
+from narbor.dag import splice, walk
+from narbor.errors import NarborError, Rejected, Unavailable
+from narbor.formats import nar, unixfs
+from narbor.formats.streams import checked
+from narbor.library import Library, seal_of
+from narbor.library.reading import Reader
+from narbor.names import cid
+from narbor.names.cid import Cid
+from narbor.names.digest import Seal
+from narbor.names.item import Item, Rendering
+
+_BATCH: Final = 64  # blocks read by one job: at most 64 MiB
+_AHEAD: Final = 4  # jobs under way
+_REPORT: Final = 1024  # blocks between two reports
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far it is: `done` blocks or items (`what`), and the bytes read for them, uncompressed."""
+
+    what: str
+    done: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class BadBlock:
+    """A block that is not what its CID says, or cannot be read."""
+
+    name: Cid
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """An item that cannot be had whole.
+
+    `faults`: the blocks of it that are lost or bad, none if the DAG itself is wrong.
+    `shared`: the base names of other damaged items that have one of them too.
+    """
+
+    base: str
+    reason: str
+    faults: tuple[Cid, ...]
+    shared: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Drifted:
+    """A rendering whose bytes are not those that were advertised."""
+
+    base: str
+    rendering: Rendering
+    now: Seal
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """All was read. `unused`: bad blocks that no item has."""
+
+    blocks: int
+    items: int
+    damaged: tuple[Damaged, ...]
+    drifted: tuple[Drifted, ...]
+    unused: tuple[Cid, ...]
+
+
+Finding = Progress | BadBlock | Damaged | Drifted | Verified
+
+
+class TreeMismatch(Rejected):
+    """An item's tree and its archive do not hold the same."""
+
+
+def verify(library: Library, pool: Executor) -> Iterator[Finding]:
+    """Read every block and every item; the last finding is `Verified`.
+
+    `pool` does the reading. Raises only what makes going on useless.
+    """
+    bad: dict[Cid, str] = {}
+    blocks = 0
+    for step in _blocks(library, pool):
+        if isinstance(step, BadBlock):
+            bad[step.name] = step.reason
+        else:
+            blocks = step.done
+        yield step
+    items = 0
+    damaged: list[Damaged] = []
+    drifted: list[Drifted] = []
+    for finding in _items(library, pool):
+        if isinstance(finding, Progress):
+            items = finding.done
+            yield finding
+        elif isinstance(finding, Drifted):
+            drifted.append(finding)
+            yield finding
+        elif isinstance(finding, Damaged):
+            damaged.append(finding)
+    whole = tuple(_with_shares(damaged))
+    yield from whole
+    used = {fault for each in damaged for fault in each.faults}
+    yield Verified(blocks, items, whole, tuple(drifted), tuple(n for n in bad if n not in used))
+
+
+def ahead(pool: Executor, work: Callable[[In], Out], given: Iterable[In]) -> Iterator[Out]:
+    """Give the results in order, with a few jobs under way."""
+    jobs: deque[Future[Out]] = deque()
+    try:
+        for each in given:
+            jobs.append(pool.submit(work, each))
+            if len(jobs) > _AHEAD:
+                yield jobs.popleft().result()
+        while jobs:
+            yield jobs.popleft().result()
+    finally:
+        for job in jobs:
+            job.cancel()
+
+
+def _blocks(library: Library, pool: Executor) -> Iterator[Progress | BadBlock]:
+    def check(names: list[Cid]) -> tuple[int, int, list[BadBlock]]:
+        try:
+            blocks = list(library.blocks.get_many(names))
+        except Unavailable:
+            # One of them is broken: which one shows when they are read one by one.
+            found = [check_block(library, name) for name in names]
+            return len(names), 0, [each for each in found if each is not None]
+        wrong = [
+            BadBlock(name, "its content does not hash to its CID")
+            for name, block in zip(names, blocks, strict=True)
+            if not cid.matches(name, block)
+        ]
+        return len(names), sum(map(len, blocks)), wrong
+
+    done = size = reported = 0
+    for count, read, wrong in ahead(pool, check, _batches(library.blocks.keys())):
+        yield from wrong
+        done += count
+        size += read
+        if done - reported >= _REPORT:
+            reported = done
+            yield Progress("blocks", done, size)
+    yield Progress("blocks", done, size)
+
+
+def _batches(names: Iterator[Cid]) -> Iterator[list[Cid]]:
+    while batch := list(islice(names, _BATCH)):
+        yield batch
+
+
+def check_block(library: Library, name: Cid) -> BadBlock | None:
+    """Read one block; tell what is wrong with it."""
+    try:
+        block = library.blocks.get(name)
+    except Unavailable as error:
+        return BadBlock(name, str(error))
+    if block is None:
+        return BadBlock(name, "it is not here")
+    return None if cid.matches(name, block) else BadBlock(name, "its content does not hash to it")
+
+
+def _items(library: Library, pool: Executor) -> Iterator[Finding]:
+    size = 0
+    results = ahead(pool, lambda item: _check(library, item), library.items())
+    for done, (read, findings) in enumerate(results, 1):
+        size += read
+        yield from findings
+        yield Progress("items", done, size)
+
+
+def _check(library: Library, item: Item) -> tuple[int, list[Finding]]:
+    damage = check_item(library, item)
+    return item.seal.size, [damage] if damage else list(check_renderings(library, item))
+
+
+def check_item(library: Library, item: Item) -> Damaged | None:
+    """Put one item together again, under every profile that it has roots of."""
+    base = item.path.base
+    for root in library.catalogue.roots(base):
+        try:
+            _check_root(library, item, root)
+        except NarborError as error:
+            if library.catalogue.item(base) is None:
+                return None  # taken out meanwhile
+            return Damaged(base, str(error), tuple(_faults(library, root)))
+    return None
+
+
+def _check_root(library: Library, item: Item, root: Root) -> None:
+    reader = Reader(library.blocks)
+    what = f"the NAR of {item.path} from its blocks"
+    for _ in checked(reader.content(root.archive), item.seal, what):
+        pass
+    # With the archive known to be right, equal pieces make the tree right, leaves unread.
+    framed = splice.merged(nar.write(walk.walk(root.tree, reader.node)))
+    if not _equal(framed, splice.read(root.archive, reader.node)):
+        raise TreeMismatch(f"{item.path}: its tree {cid.text(root.tree)} is not what its NAR holds")
+
+
+def _equal(one: Iterator[splice.Piece], other: Iterator[splice.Piece]) -> bool:
+    end = object()
+    return all(piece == next(other, end) for piece in one) and next(other, end) is end
+
+
+def _faults(library: Library, root: Root) -> Iterator[Cid]:
+    """Give the blocks under both roots of an item that are lost or bad."""
+    seen: set[Cid] = set()
+    waiting = [root.tree, root.archive]
+    while waiting:
+        here = waiting.pop()
+        if here in seen:
+            continue
+        seen.add(here)
+        content = cid.inlined(here)
+        if content is None:
+            if check_block(library, here) is not None:
+                yield here
+                continue
+            content = library.blocks.get(here)
+        if content is not None and cid.codec(here) == cid.DAG_PB:
+            try:
+                waiting += [link.cid for link in unixfs.parse(content).links]
+            except Rejected:
+                yield here
+
+
+def _with_shares(damaged: list[Damaged]) -> Iterator[Damaged]:
+    """Name, for each damaged item, the others that have one of its bad blocks."""
+    having: defaultdict[Cid, list[str]] = defaultdict(list)
+    for each in damaged:
+        for fault in each.faults:
+            having[fault].append(each.base)
+    for each in damaged:
+        others = {base for fault in each.faults for base in having[fault]} - {each.base}
+        yield Damaged(each.base, each.reason, each.faults, tuple(sorted(others)))
+
+
+def check_renderings(library: Library, item: Item) -> Iterator[Drifted]:
+    """Give what was advertised of an item and can no longer be given byte for byte."""
+    for rendering in library.catalogue.renderings(item.path.base):
+        seal = Seal(rendering.digest, rendering.size)
+        now = Seal(*seal_of(library.rendered(item, rendering)))
+        if now != seal:
+            yield Drifted(item.path.base, rendering, now)
