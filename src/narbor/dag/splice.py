@@ -90,7 +90,7 @@ def pieces(root: Cid, get: Get, start: int, stop: int | None) -> Iterator[Cut]:
             at += size
             continue
         content = cid.inlined(here)
-        if cid.codec(here) == cid.DAG_PB:
+        if here[1] == cid.DAG_PB:
             below, data = _below(get(here) if content is None else content, here)
             if below:
                 below.reverse()

@@ -53,13 +53,13 @@ def inlined(cid: Cid) -> bytes | None:
     """Return the content that stands in an identity CID; None for any other CID."""
     if cid[2] != IDENTITY or cid[1] > 127:
         return None
-    size, start = read_varint(cid, 3)
-    return cid[start : start + size]
+    # A Cid was checked when it was made: the rest is its length, one byte below 128, and content.
+    return cid[4:] if cid[3] < 128 else cid[5:]
 
 
 def codec(cid: Cid) -> int:
     """Return the multicodec number of the content."""
-    return read_varint(cid, 1)[0]
+    return cid[1] if cid[1] < 128 else read_varint(cid, 1)[0]
 
 
 def matches(cid: Cid, data: bytes | memoryview) -> bool:
