@@ -1,9 +1,9 @@
-// Reads jobs as JSON from standard input, imports each with Helia's importer, and writes as JSON
-// the CIDs of all its paths and the dag-pb nodes it made.
+// Reads a job as JSON from standard input, imports it with Helia's importer, and writes as JSON the
+// CID of its root and the dag-pb nodes that were made.
 //
-//   [{options: {...}, chunk?: bytes, width?: links, entries: [entry...]}...]
+//   {options: {...}, chunk?: bytes, width?: links, entries: [entry...]}
 //   entry = {path, text, size, mode?} (`text` over and over, `size` bytes), {path, link}, or {path}
-//   -> [{cids: {path: CID}, nodes: {CID: base64}}...]; the path of the root is ""
+//   -> {root: CID, nodes: {CID: base64}}
 
 import { importer } from 'ipfs-unixfs-importer'
 import { fixedSize } from 'ipfs-unixfs-importer/chunker'
@@ -39,15 +39,12 @@ async function run (job) {
   if (job.width !== undefined) {
     options.layout = balanced({ maxChildrenPerNode: job.width })
   }
-  const cids = {}
+  let root
   for await (const entry of importer(job.entries.map(candidate), store, options)) {
-    cids[entry.path ?? ''] = entry.cid.toV1().toString()
+    root = entry.cid.toV1().toString()
   }
-  return { cids, nodes }
+  return { root, nodes }
 }
 
-const results = []
-for (const job of JSON.parse(await text(process.stdin))) {
-  results.push(await run(job))
-}
-process.stdout.write(JSON.stringify(results))
+const job = JSON.parse(await text(process.stdin))
+process.stdout.write(JSON.stringify(await run(job)))
