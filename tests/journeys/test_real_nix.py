@@ -6,6 +6,10 @@ it from narbor: by `nix copy`, as the only substituter of a build, and through a
 
 import hashlib
 import json
+import os
+import signal
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -23,8 +27,8 @@ SAYS = {
     "rsync --version": "rsync  version 3.",
     "tmux -V": "tmux 3.",
 }
-# Bytes after which an answer is cut. The largest NAR takes 20 MB: when it is cut, more is left of it
-# than the kernel can have taken from the server beforehand (4 MiB), so the client must ask again.
+# Bytes after which an answer is cut. The largest NAR takes 20 MB: when it is cut, more is left of
+# it than the kernel can have taken from the server before (4 MiB), so the client must ask again.
 _BIG = 11_000_000
 _RESUMED = rb"(?m)^Range: bytes=\d+-"
 _NARS = rb"(?m)^GET /nar/"
@@ -51,6 +55,15 @@ def _is_whole(machine: suite.Machine, world: World, path: str) -> None:
 def _valid(machine: suite.Machine) -> set[str]:
     """List all paths that are valid in the machine's store."""
     return set(machine.run("nix", "path-info", "--all").split())
+
+
+def _has(server: servers.Server, path: str) -> bool:
+    """Ask a server whether it has the item."""
+    with closing(HTTPConnection("127.0.0.1", server.port)) as connection:
+        connection.request("GET", f"/{Path(path).name[:32]}.narinfo")
+        status = connection.getresponse().status
+    assert status in {200, 404}
+    return status == 200
 
 
 def test_copies_both_generations(
@@ -169,6 +182,33 @@ def test_mirrors_what_is_compressed_otherwise(
     _is_whole(machine, world, path)
 
 
+@pytest.mark.parametrize("new_machine", ["nix 2.34"], indirect=True)
+def test_a_mirror_that_was_killed_shows_no_halves_and_goes_on(
+    world: World, upstream: servers.Server, new_machine: NewMachine, tmp_path: Path
+) -> None:
+    narbor = servers.Narbor(tmp_path / "home")
+    path = world.generations[0]["world"]
+    words = (path, "--trust", world.public_key)
+
+    def die() -> None:
+        os.killpg(process.pid, signal.SIGKILL)
+
+    with Line(upstream.port, _BIG, die) as line:
+        with narbor.started("mirror", f"{line.url}/zstd", *words) as process:
+            assert process.wait() == -signal.SIGKILL
+        assert line.calls == 1
+    whole = world.closure(path)
+    with narbor.server() as server:
+        shown = {each for each in whole if _has(server, each)}
+    assert path not in shown
+    assert all(world.closure(each).keys() <= shown for each in shown)
+    narbor.run("mirror", f"{upstream.url}/zstd", *words)
+    machine = new_machine()
+    with narbor.server() as server:
+        machine.run("nix", "copy", "--from", server.url, path)
+    _is_whole(machine, world, path)
+
+
 def test_refuses_a_world_of_another_key(
     world: World, upstream: servers.Server, tmp_path: Path
 ) -> None:
@@ -179,9 +219,7 @@ def test_refuses_a_world_of_another_key(
     assert done.returncode in {1, 3}
     assert path in done.stdout + done.stderr
     with narbor.server() as server:
-        asked = ("--write-out", "%{http_code}", "--output", "/dev/null", "--no-fail")
-        narinfo = f"{server.url}/{Path(path).name[:32]}.narinfo"
-        assert servers.curl(*asked, narinfo) == b"404"
+        assert not any(_has(server, each) for each in world.closure(path))
 
 
 def test_a_rebuilt_world_costs_next_to_nothing(world: World, mirrored: Mirrored) -> None:

@@ -136,6 +136,22 @@ class Narbor:
             check=False,
         )
 
+    @contextmanager
+    def started(self, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Start `narbor WORDS`; where it still runs at the end of the context, it is killed."""
+        with subprocess.Popen(
+            (*self._program(), *words),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        ) as process:
+            try:
+                yield process
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+
     def run(self, *words: str) -> str:
         """Run `narbor WORDS` and give its output; all of it must have been done."""
         done = self.attempt(*words)
