@@ -59,6 +59,38 @@ def test_texts_that_are_no_store_path(text: str) -> None:
         storepath.parse(text)
 
 
+@pytest.mark.parametrize(
+    "store",
+    [
+        "",
+        "/",
+        "//",
+        "//nix/store",
+        "/nix//store",
+        "/nix/store/",
+        "/nix/../store",
+        "/nix/./store",
+        "/..",
+        "/nix/store/.",
+        "/nix/store\n",
+        "/nix\x00/store",
+        "/nix/\x1b[31mstore",
+        "/nix/st\x7fore",
+        "/nix/st\x9bore",
+        "nix/store",
+        "./nix/store",
+    ],
+)
+def test_store_directories_have_one_spelling(store: str) -> None:
+    with pytest.raises(storepath.MalformedStorePath):
+        storepath.parse(f"{store}/{HASH}-hello-2.10")
+
+
+@pytest.mark.parametrize("store", ["/a", "/.a/store", "/..a/b..", "/a/...", "/s p/\u00e4"])
+def test_store_directories_may_have_odd_names(store: str) -> None:
+    assert storepath.parse(f"{store}/{HASH}-hello-2.10").store == store
+
+
 @given(st.text(max_size=4), st.text(max_size=4))
 def test_hash_parts_have_32_letters(before: str, behind: str) -> None:
     assert storepath.is_hash_part(before + HASH + behind) == (before + behind == "")

@@ -9,6 +9,8 @@ from narbor.errors import Rejected
 _BASE = re.compile(r"([0-9a-df-np-sv-z]{32})-([0-9a-zA-Z+\-._?=]{1,211})", re.ASCII)
 _HASH_PART = re.compile(r"[0-9a-df-np-sv-z]{32}", re.ASCII)
 _DOTTED = re.compile(r"\.\.?(-|$)")
+# A store directory in the one spelling it has: two spellings would be two identities.
+_STORE = re.compile(r"(?:/(?!\.\.?(?:/|\Z))[^/\x00-\x1f\x7f-\x9f]+)+")
 
 
 class MalformedStorePath(Rejected):
@@ -33,10 +35,14 @@ class StorePath:
 
 
 def parse(text: str) -> StorePath:
-    """Read a full store path, with nothing behind its name; raises MalformedStorePath."""
-    store, slash, last = text.rpartition("/")
-    if not slash or not store.startswith("/"):
-        raise MalformedStorePath(f"{text!r} is no store path: it needs a store directory")
+    """Read a full store path, with nothing behind its name; raises MalformedStorePath.
+
+    The store directory must be canonical: absolute, without empty, `.` or `..` components and
+    without control characters.
+    """
+    store, _, last = text.rpartition("/")
+    if _STORE.fullmatch(store) is None:
+        raise MalformedStorePath(f"{text!r} is no store path: it needs a canonical store directory")
     return of_base(last, store)
 
 
