@@ -93,7 +93,7 @@ class Items:
         """Return what no door shows, and what each of them lacks."""
         last = 0
         query = (
-            "SELECT id, hash, name FROM item JOIN waiting ON waiting.item = id "
+            "SELECT id, hash, name FROM waiting CROSS JOIN item ON id = waiting.item "
             f"WHERE waiting.item > ? AND NOT {_SHOWN} ORDER BY waiting.item LIMIT {_PAGE}"
         )
         while not self._show_incomplete and (page := self._database.rows(query, (last,))):
@@ -122,7 +122,7 @@ class Items:
 
     def sizes(self) -> Sizes:
         """Return the totals, for a status line."""
-        hidden = f"SELECT count(*) FROM waiting JOIN item ON id = item WHERE NOT {_SHOWN}"
+        hidden = f"SELECT count(*) FROM waiting CROSS JOIN item ON id = item WHERE NOT {_SHOWN}"
         counts = ", ".join(
             f"(SELECT count(*) FROM {table})" for table in ("pin", "conflict", "failure", "log")
         )

@@ -142,12 +142,13 @@ CREATE TABLE admission (
   process  TEXT NOT NULL
 );
 
--- Build logs by the derivation's base name, in the encoding they came in ('' for none).
+-- Build logs by the derivation's base name, in the encoding they came in ('' for none). With row
+-- ids, since texts are large: the names alone can be gone through.
 CREATE TABLE log (
   name      TEXT PRIMARY KEY,
   encoding  TEXT NOT NULL,
   text      BLOB NOT NULL
-) WITHOUT ROWID;
+);
 
 -- Realisations of content-addressed derivations: `DRVHASH!OUTPUT` -> JSON text.
 CREATE TABLE realisation (
