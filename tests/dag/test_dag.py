@@ -7,7 +7,6 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.trees import HASH, archives, chunked, contents
 
 from narbor.blocks.memory import MemoryStore
 from narbor.dag import cut, profile, reach, splice, walk
@@ -18,6 +17,7 @@ from narbor.dag.splice import Leaf, Piece
 from narbor.formats import nar, unixfs
 from narbor.names import cid
 from narbor.names.cid import Cid
+from tests.trees import HASH, archives, chunked, contents
 
 PROFILES = [NARBOR, UNIXFS]
 
@@ -47,8 +47,10 @@ class MemorySink:
         return name
 
     def get(self, name: Cid) -> bytes:
-        """Return a block."""
-        block = self.store.get(name)
+        """Return a node, also one that stands in its CID."""
+        block = cid.inlined(name)
+        if block is None:
+            block = self.store.get(name)
         assert block is not None, f"{cid.text(name)} was never put"
         return block
 
@@ -178,6 +180,22 @@ def test_helia_rule_shares_the_executable() -> None:
     assert node.data is not None
     assert (node.data.data, node.data.mode) == (content, 0o555)
     assert sorted(sink.store.blocks) == sorted({roots.tree, roots.archive})
+
+
+@pytest.mark.parametrize("choice", PROFILES, ids=lambda choice: choice.name)
+def test_a_directory_large_enough_to_be_sharded(choice: Profile) -> None:
+    """Its smallest shards stand in their CIDs, like any tiny node."""
+    inside: list[nar.Event[bytes]] = []
+    for number in range(9000):
+        inside += (nar.File(b"%05d" % number, False, 2), nar.Data(b"%02d" % (number % 90)))
+    archive = b"".join(nar.write([nar.Directory(b""), *inside, nar.END]))
+    roots, sink = built(archive, choice)
+    assert spelled(nar.write(walk.walk(roots.tree, sink.get)), sink) == archive
+    found = walk.find(roots.tree, sink.get, b"01234")
+    assert found is not None and walk.size(found, sink.get) == 2
+    assert walk.find(roots.tree, sink.get, b"01234x") is None
+    met = {*reach.reach(roots.tree, sink.get, lambda name: True), roots.archive}
+    assert met <= set(sink.store.blocks)
 
 
 def test_unknown_profile() -> None:

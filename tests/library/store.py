@@ -44,16 +44,19 @@ def opened(folder: Path, profile: Profile = NARBOR, **names: str) -> Iterator[Li
 
 def believed(name: str, archive: bytes, references: Iterable[str] = ()) -> Vouched:
     """Return a claim about a NAR, believed because its upstream is trusted."""
-    seal = Seal(Digest("sha256", sha256(archive).digest()), len(archive))
+    return sealed(name, sha256(archive).digest(), len(archive), references)
+
+
+def sealed(name: str, digest: bytes, size: int, references: Iterable[str] = ()) -> Vouched:
+    """Return a believed claim about a NAR with this SHA-256 and length."""
     letters = sha256(name.encode()).hexdigest().replace("e", "z")[:32]
-    path = storepath.parse(f"/nix/store/{letters}-{name}")
     claim = Narinfo(
-        path=path,
+        path=storepath.parse(f"/nix/store/{letters}-{name}"),
         url="nar/x.nar",
         compression="none",
         file_hash=None,
         file_size=None,
-        seal=seal,
+        seal=Seal(Digest("sha256", digest), size),
         references=tuple(references),
         deriver=None,
         signatures=(),

@@ -49,7 +49,7 @@ def find(root: Cid, get: Get, path: bytes) -> Cid | None:
             return None
         if node.data.kind not in (unixfs.DIRECTORY, unixfs.HAMT_SHARD):
             return None
-        found = next((link for link in hamt.entries(block, get) if link.name == name), None)
+        found = hamt.find(block, name, get)
         if found is None:
             return None
         here = found.cid

@@ -13,6 +13,7 @@ from narbor.blocks.packs import PackStore
 from narbor.dag import splice, walk
 from narbor.dag.splice import Cut, Leaf, Piece
 from narbor.formats import nar, zstdframe
+from narbor.names import cid
 from narbor.names.cid import Cid
 from narbor.names.item import Item
 
@@ -42,8 +43,10 @@ class Reader:
         self._blocks = blocks
 
     def node(self, name: Cid) -> bytes:
-        """Return a block; raises BlockMissing, BlockDamaged."""
-        block = self._blocks.get(name)
+        """Return a node, also one that stands in its CID; raises BlockMissing, BlockDamaged."""
+        block = cid.inlined(name)
+        if block is None:
+            block = self._blocks.get(name)
         if block is None:
             raise BlockMissing(name)
         return block
