@@ -54,7 +54,10 @@ class Mirror(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_f
 
 
 class Config(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
-    """All that narbor was told. `keys` are public keys in Nix's spelling; `min_free` is bytes."""
+    """All that narbor was told. `keys` are public keys in Nix's spelling; `min_free` is bytes.
+
+    `grace` is in seconds: so long emptied packs are left to those who may be reading them.
+    """
 
     home: Path
     store: Annotated[str, Meta(pattern=r"^/[^\s]*[^\s/]$")] = "/nix/store"
@@ -62,6 +65,7 @@ class Config(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_f
     profile: Literal["narbor-v1", "unixfs-v1-2025"] = "narbor-v1"
     level: Annotated[int, Meta(ge=1, le=22)] = 3
     min_free: int = 1_000_000_000
+    grace: Annotated[int, Meta(ge=0)] = 3600
     serve: Serve = Serve()
     mirror: Mirror = Mirror()
 

@@ -63,7 +63,7 @@ def open_library(config: Config, write: bool = False) -> Library:
     if write:
         blocks.catch_up()
         pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="blocks")
-        admissions = Admissions(blocks, catalogue, pool, NARBOR, _now, _process(), seal_of)
+        admissions = Admissions(blocks, catalogue, pool, NARBOR, _now, process(), seal_of)
     return Library(catalogue, blocks, admissions, _now, files.free, config.store)
 
 
@@ -118,6 +118,14 @@ def upstream_url(url: str) -> str:
     raise BadConfig(f"{url!r} is no URL, no folder and no cache that is known by name")
 
 
+def store_paths(url: str, cache: Cache) -> Iterator[str]:
+    """Read a list of store paths: a file of this machine, or a URL, relative to the cache's."""
+    if Path(url).is_file():
+        path = Path(url).resolve()
+        return DirectoryCache(str(path.parent)).store_paths(path.name)
+    return cache.store_paths(url)
+
+
 def keyring(config: Config, trusted: Iterable[str], upstreams: Iterable[str]) -> Keyring:
     """Return whom to believe: the configuration, the home's keys, `trusted`, and known caches.
 
@@ -162,5 +170,30 @@ def _pack_name() -> str:
     return f"{int(time.time()):08x}-{uuid.uuid4().hex[:12]}.pack"
 
 
-def _process() -> str:
-    return f"{socket.gethostname()}/{os.getpid()}"
+def process() -> str:
+    """Name this process as no other is named, on any machine."""
+    return f"{socket.gethostname()}/{os.getpid()}/{_begun(os.getpid())}"
+
+
+def alive(name: str) -> bool:
+    """Tell whether a process named by `process` still is; those of other machines are believed."""
+    host, _, rest = name.rpartition("/")[0].rpartition("/")
+    pid, begun = rest, name.rpartition("/")[2]
+    if host != socket.gethostname() or not pid.isdigit():
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return _begun(int(pid)) == begun
+
+
+def _begun(pid: int) -> str:
+    """Return when a process began, in the kernel's ticks: numbers of processes come again."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+    except OSError:
+        return ""
+    return text.rpartition(")")[2].split()[19]

@@ -10,12 +10,38 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from narbor.cli import cat, config, failed, forget, info, init, key, ls, status, verify
+from narbor.cli import (
+    cat,
+    collect,
+    config,
+    failed,
+    forget,
+    info,
+    init,
+    key,
+    ls,
+    mirror,
+    status,
+    verify,
+)
 from narbor.cli.options import Commands, Parser, add_globals
 from narbor.cli.out import Out
 from narbor.errors import NarborError, Refused
 
-COMMANDS = (info, ls, cat, failed, status, forget, verify, key, config, init)
+COMMANDS = (
+    mirror,
+    forget,
+    info,
+    ls,
+    cat,
+    failed,
+    status,
+    verify,
+    collect,
+    key,
+    config,
+    init,
+)
 
 
 def entry() -> int:

@@ -42,6 +42,10 @@ class Bar(Protocol):
         """Show that `items` items and `size` bytes are done."""
         ...
 
+    def say(self, text: str) -> None:
+        """Write a line to the person without disturbing the bar."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Out:
@@ -89,11 +93,11 @@ class Out:
     def bar(self, title: str) -> Iterator[Bar]:
         """Show progress under `title` while the context lasts."""
         if self.quiet or not self.progress:
-            yield _Silent()
+            yield _Silent(self)
         elif self.stderr.isatty():
             yield from _on_terminal(title, self.stderr)
         else:
-            plain = _Plain(title, self.stderr)
+            plain = _Plain(title, self)
             yield plain
             plain.finish()
 
@@ -128,6 +132,9 @@ class _Count:
 
 
 class _Silent:
+    def __init__(self, out: Out) -> None:
+        self.say = out.say
+
     def update(
         self,
         items: int,
@@ -142,9 +149,9 @@ class _Silent:
 class _Plain:
     """A line every few seconds, for logs."""
 
-    def __init__(self, title: str, stream: TextIO) -> None:
+    def __init__(self, title: str, out: Out) -> None:
+        self.say = out.say
         self._title = title
-        self._stream = stream
         self._begun = self._shown = time.monotonic()
         self._last: _Count = _Count()
 
@@ -169,7 +176,7 @@ class _Plain:
     def _write(self) -> None:
         seconds = time.monotonic() - self._begun
         text = counts(self._last, seconds) + left(self._last, seconds)
-        print(f"{self._title}: {text}", file=self._stream, flush=True)
+        self.say(f"{self._title}: {text}")
 
 
 def counts(count: _Count, seconds: float) -> str:
@@ -218,6 +225,10 @@ class _Drawn:
         done, whole = (size, all_size) if all_size else (items, all_items)
         last = _Count(items, all_items, size, all_size, what)
         self._progress.update(self._task, completed=done, total=whole, last=last)
+
+    def say(self, text: str) -> None:
+        """Write a line above the bar."""
+        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _on_terminal(title: str, stream: TextIO) -> Iterator[Bar]:

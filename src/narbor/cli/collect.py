@@ -1,0 +1,90 @@
+"""`narbor collect [--dry-run]`: let go of what nobody asks for, and free its room."""
+
+import argparse
+import time
+from collections.abc import Iterator
+
+from narbor import wiring
+from narbor.cli import store
+from narbor.cli.options import Commands
+from narbor.cli.out import Bar, Out, amount
+from narbor.config import Config
+from narbor.errors import Unavailable
+from narbor.library import Library
+from narbor.tasks import collect
+from narbor.tasks.collect import Broken, Collected, Ended, Event, LetGo, Marked, Waiting
+
+_PATIENCE = 600.0
+_PAUSE = 1.0
+
+
+class StillAdmitting(Unavailable):
+    """Somebody has been admitting items for too long."""
+
+
+def add(commands: Commands) -> None:
+    """Register the command."""
+    parser = commands.add_parser("collect", help="let go of what nobody asks for")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would go")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, out: Out) -> int:
+    """Collect; 1 when an item that stays cannot be read."""
+    code = 0
+    with (
+        store.opened(args, write=not args.dry_run) as (config, library),
+        out.bar("collect") as bar,
+    ):
+        for event in _patiently(_events(config, library, args.dry_run)):
+            code |= isinstance(event, Broken)
+            _show(event, args.dry_run, bar, out)
+    return code
+
+
+def _events(config: Config, library: Library, dry_run: bool) -> Iterator[Event]:
+    if dry_run:
+        return collect.preview(library)
+    at = collect.Circumstances(int(time.time()), config.grace, wiring.process(), wiring.alive)
+    return collect.collect(library, at)
+
+
+def _patiently(events: Iterator[Event]) -> Iterator[Event]:
+    """Give the events, sleeping where admissions must end first; raises StillAdmitting."""
+    deadline = time.monotonic() + _PATIENCE
+    for event in events:
+        yield event
+        if isinstance(event, Waiting):
+            if time.monotonic() > deadline:
+                names = ", ".join(each.process for each in event.admissions)
+                raise StillAdmitting(f"{names} still admits items; collect again later")
+            time.sleep(_PAUSE)
+
+
+def _show(event: Event, dry_run: bool, bar: Bar, out: Out) -> None:
+    match event:
+        case Marked(items):
+            bar.update(items, None)
+        case Waiting(admissions):
+            out.detail(f"waiting for {len(admissions)} admissions to end")
+        case Ended(admission):
+            out.detail(f"{admission.process} is no more; its admission is ended")
+        case Broken(base, reason):
+            out.event(
+                {"event": "broken", "item": base, "reason": reason}, f"broken  {base}: {reason}"
+            )
+        case LetGo(base):
+            out.event({"event": "letgo", "item": base}, f"let go  {base}")
+        case Collected(items, room, freed, later):
+            facts = {
+                "event": "collected",
+                "dryRun": dry_run,
+                "items": items,
+                "blocks": room.blocks,
+                "bytes": room.bytes,
+                "freed": freed,
+                "later": later,
+            }
+            would = "would go" if dry_run else "went"
+            text = f"{items:,} items and {room.blocks:,} blocks ({amount(room.bytes)}) {would}; "
+            out.event(facts, f"{text}{amount(freed)} free now, {amount(later)} later")

@@ -1,0 +1,251 @@
+"""`narbor mirror URL [PATH...]`: bring items, and all they refer to, into the store."""
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+
+from narbor import config as configuration
+from narbor import wiring
+from narbor.cli import options, store
+from narbor.cli.options import Commands
+from narbor.cli.out import Bar, Out, amount
+from narbor.config import Config
+from narbor.errors import Refused
+from narbor.formats import narinfo
+from narbor.names import storepath
+from narbor.names.storepath import StorePath
+from narbor.tasks import mirror
+from narbor.tasks.mirror import Options
+from narbor.tasks.progress import Done, Failed, Found, Listed, Moved, Noted, Progress
+from narbor.tasks.sources import Upstream
+from narbor.upstream import Cache
+
+MANY = 20
+
+
+class NothingAskedFor(Refused):
+    """A call names an upstream and no paths."""
+
+
+class NoPathsFile(Refused):
+    """A file of paths cannot be read."""
+
+
+def add(commands: Commands) -> None:
+    """Register the command."""
+    parser = commands.add_parser(
+        "mirror", help="bring items from a binary cache into the store, with all they refer to"
+    )
+    parser.add_argument(
+        "url", metavar="URL", help="a cache: http(s)://, file://, a folder, or a known one's name"
+    )
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="a store path, or its hash")
+    _what(parser.add_argument_group("what to fetch"))
+    _whom(parser.add_argument_group("whom to ask and to believe"))
+    _how(parser.add_argument_group("how"))
+    parser.set_defaults(run=run)
+
+
+def _what(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument(
+        "--paths-from",
+        type=Path,
+        metavar="FILE",
+        help="store paths, one a line; - is standard input",
+    )
+    group.add_argument(
+        "--store-paths",
+        metavar="URL",
+        help="a channel's list of store paths (.xz and its like too)",
+    )
+    group.add_argument(
+        "--no-closure",
+        dest="closure",
+        action="store_const",
+        const=False,
+        help="only the paths themselves, without what they refer to",
+    )
+    group.add_argument("--logs", action="store_const", const=True, help="fetch build logs too")
+    group.add_argument(
+        "--print-only",
+        action="store_true",
+        help="fetch nothing; print `url,filehash,size` of every NAR that is missing here",
+    )
+
+
+def _whom(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="another cache, for what URL lacks (again and again)",
+    )
+    group.add_argument(
+        "--trust",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="believe this public key, NAME:BASE64 or a file (again and again)",
+    )
+    group.add_argument(
+        "--trusted", action="store_true", help="believe the caches themselves, signed or not"
+    )
+    group.add_argument("--ca-file", type=Path, metavar="FILE", help="certificates to trust")
+    group.add_argument("--netrc", type=Path, metavar="FILE", help="passwords for private caches")
+
+
+def _how(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument("--jobs", type=options.count, metavar="N", help="NARs at one time")
+    group.add_argument("--rate", type=options.rate, metavar="MB/S", help="no faster than this")
+    group.add_argument("--level", type=options.level, metavar="N", help="zstd level at rest, 1-22")
+    group.add_argument(
+        "--min-free", type=options.size, metavar="SIZE", help="stop when less is free on the disk"
+    )
+
+
+def run(args: argparse.Namespace, out: Out) -> int:
+    """Mirror; 1 when something could not be had."""
+    config = configuration.replace(
+        configuration.load(args.home, args.config),
+        level=args.level,
+        min_free=args.min_free,
+        mirror_jobs=args.jobs,
+        mirror_rate=args.rate,
+        mirror_logs=args.logs,
+        mirror_closure=args.closure,
+        mirror_ca_file=args.ca_file,
+        mirror_netrc=args.netrc,
+    )
+    if not (args.paths or args.paths_from or args.store_paths):
+        raise NothingAskedFor(
+            "nothing to mirror: name store paths, or give --paths-from or --store-paths"
+        )
+    urls = [args.url, *args.also]
+    ring = wiring.keyring(config, args.trust, urls)
+    with wiring.open_http(config) as http:
+        caches = [wiring.open_upstream(url, http) for url in urls]
+        paths = _paths(args, config, caches)
+        library = wiring.open_library(config, write=True)
+        with closing(library):
+            steps = mirror.mirror(
+                library,
+                [Upstream(cache, ring, args.trusted) for cache in caches],
+                paths,
+                _options(config, args.print_only),
+            )
+            done = follow(steps, out)
+    return 1 if done.failed else 0
+
+
+def _options(config: Config, print_only: bool) -> Options:
+    return Options(
+        closure=config.mirror.closure,
+        jobs=config.mirror.jobs,
+        print_only=print_only,
+        logs=config.mirror.logs,
+        min_free=config.min_free,
+    )
+
+
+def _paths(args: argparse.Namespace, config: Config, caches: list[Cache]) -> list[StorePath]:
+    """Return what is asked for, each once, in the order given."""
+    words = list(args.paths)
+    if args.paths_from:
+        words += _lines(args.paths_from)
+    found = [_path(word, config, caches) for word in words]
+    if args.store_paths:
+        listed = wiring.store_paths(args.store_paths, caches[0])
+        found += [store.path_of(line, config.store) for line in listed]
+    return list(dict.fromkeys(found))
+
+
+def _path(text: str, config: Config, caches: list[Cache]) -> StorePath:
+    """Read a path; a bare hash part is completed by the first cache that knows it."""
+    if not storepath.is_hash_part(text):
+        return store.path_of(text, config.store)
+    for cache in caches:
+        claim = cache.narinfo(text)
+        if claim is not None:
+            return narinfo.parse(claim).path
+    raise store.NoSuchPlace(f"no cache knows an item with the hash {text}")
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        text = sys.stdin.read() if str(path) == "-" else path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise NoPathsFile(f"{path} cannot be read: {error}") from error
+    lines = (line.partition("#")[0].strip() for line in text.splitlines())
+    return [line for line in lines if line]
+
+
+def follow(steps: Iterator[Progress], out: Out, title: str = "mirror") -> Done:
+    """Show a mirror's progress to its end; say what it came to, and what failed."""
+    done = Done(())
+    with out.bar(title) as bar:
+        for step in _held_back(steps):
+            _show(step, bar, out)
+            if isinstance(step, Done):
+                done = step
+    if not out.json:
+        _sum_up(done, out)
+    return done
+
+
+def _held_back(steps: Iterator[Progress]) -> Iterator[Progress]:
+    """Give notes one step late: where one is followed by the end, the error says the same."""
+    note: Noted | None = None
+    for step in steps:
+        if note is not None:
+            yield note
+        note = step if isinstance(step, Noted) else None
+        if note is None:
+            yield step
+    if note is not None:
+        yield note
+
+
+def _show(step: Progress, bar: Bar, out: Out) -> None:
+    counts = step.counts
+    bar.update(counts.done, counts.wanted, counts.fetched, counts.expected)
+    match step:
+        case Listed(_, url, file_hash, file_size):
+            size = "" if file_size is None else str(file_size)
+            out.event(_facts(step), f"{url},{file_hash or ''},{size}")
+        case Moved() | Found():
+            pass
+        case Noted(text):
+            if out.json:
+                out.event(_facts(step))
+            else:
+                bar.say(f"narbor: {text}")
+        case Failed(path, reasons):
+            if out.verbose:
+                bar.say(f"failed {path}: {_why(reasons)}")
+            out.event(_facts(step))
+        case _:
+            out.event(_facts(step))
+
+
+def _facts(step: Progress) -> dict[str, object]:
+    return {"event": type(step).__name__.lower(), **asdict(step)}
+
+
+def _sum_up(done: Done, out: Out) -> None:
+    counts = done.counts
+    out.say(
+        f"{counts.admitted:,} items admitted ({amount(counts.fetched)} fetched), "
+        f"{counts.skipped:,} were here, {counts.failed:,} failed"
+    )
+    for failed in done.failed[: None if out.verbose else MANY]:
+        out.warn(f"failed: {failed.path}: {_why(failed.reasons)}")
+    if len(done.failed) > MANY and not out.verbose:
+        out.warn(f"... and {len(done.failed) - MANY:,} more; `narbor failed` lists them all")
+
+
+def _why(reasons: Iterable[tuple[str, str]]) -> str:
+    return "; ".join(f"{upstream}: {reason}" for upstream, reason in reasons)
