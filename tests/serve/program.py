@@ -1,0 +1,93 @@
+"""A server over a fake library: `python -m tests.serve.program LISTEN [OPTION=VALUE]...`.
+
+Options: workers, tls_cert, tls_key, access (a file), fails_at and size (bytes).
+`/probe` tells how many bodies are open, how many bytes were made, and how often the library was
+asked; `/change` makes the library another one.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+from narbor.config import Config, Serve
+from narbor.doors import http
+from narbor.doors.http import Answer, Entity, Request
+from narbor.doors.nix import NixDoor
+from narbor.serve import server, worker
+from narbor.serve.access import AccessLog
+from narbor.serve.app import App
+from tests.fakes.library import FakeLibrary, world
+
+PIECE = bytes(range(256)) * 256
+
+
+class Probe:
+    """A door for looking behind the others, and for bodies of any size."""
+
+    def __init__(self, library: FakeLibrary, size: int) -> None:
+        self._library = library
+        self._size = size
+        self._made = 0
+        self._open = 0
+
+    def answer(self, request: Request) -> Answer | None:
+        """Answer `/probe`, `/change` and `/big`."""
+        if request.path == "/change":
+            self._library.add("changed", b"changed")
+            return http.text(200, "changed")
+        if request.path == "/probe":
+            said = {
+                "pid": os.getpid(),
+                "made": self._made,
+                "open": self._open + self._library.open_bodies,
+                "asked": len([each for each in self._library.asked if each.startswith("find")]),
+            }
+            return http.text(200, json.dumps(said))
+        if request.path == "/echo":
+            return http.text(200, json.dumps([ascii(request.path), request.query]))
+        if request.path == "/big":
+            entity = Entity("x/y", self._size, self._read, "big", "no-store", ranges=True)
+            return http.give(request, entity)
+        return None
+
+    def _read(self, start: int, stop: int) -> Iterator[bytes]:
+        self._open += 1
+        try:
+            for at in range(start, stop, len(PIECE)):
+                self._made += len(PIECE)
+                yield PIECE[: stop - at]
+        finally:
+            self._open -= 1
+
+
+def load(options: Mapping[str, str]) -> worker.Application:
+    """Make the application of one worker."""
+    worker.end_with_parent()
+    library = FakeLibrary()
+    world(library)
+    library.fails_at = int(options["fails_at"]) if "fails_at" in options else None
+    access = AccessLog.open(options["access"]) if "access" in options else None
+    doors = (NixDoor(library), Probe(library, int(options.get("size", "1000000"))))
+    return App(doors, library, worker.metrics(), access).__call__
+
+
+def main() -> None:
+    """Serve."""
+    listen, *words = sys.argv[1:]
+    options = dict(word.split("=", 1) for word in words)
+    cert, key = options.get("tls_cert"), options.get("tls_key")
+    said = Serve(
+        listen=listen,
+        workers=int(options.get("workers", "1")),
+        tls_cert=Path(cert) if cert else None,
+        tls_key=Path(key) if key else None,
+    )
+    server.serve(Config(home=Path(tempfile.gettempdir()), serve=said), partial(load, options))
+
+
+if __name__ == "__main__":
+    main()
