@@ -2,6 +2,7 @@
 
 import functools
 import http.client
+import os
 import socket
 import subprocess
 import sys
@@ -65,13 +66,17 @@ def free_port() -> int:
 
 
 @contextmanager
-def narbor(home: Path, listen: str, *words: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `narbor serve` in a process of its own until the context ends.
+def narbor(home: Path, listen: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Serve the store of `home` in a process of its own until the context ends.
 
     Raises ServerSilent when it ends, or does not answer within half a minute.
     """
-    command = [sys.executable, "-m", "narbor", "--home", str(home), *words, "serve"]
-    server = subprocess.Popen([*command, "--listen", listen], stdin=subprocess.DEVNULL)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("NARBOR_")}
+    server = subprocess.Popen(
+        [sys.executable, "-m", "narbor.serve"],
+        env=kept | {"NARBOR_HOME": str(home), "NARBOR_SERVE_LISTEN": listen},
+        stdin=subprocess.DEVNULL,
+    )
     try:
         _wait(server, listen)
         yield server

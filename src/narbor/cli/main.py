@@ -14,6 +14,7 @@ from narbor.cli import (
     cat,
     collect,
     config,
+    demo,
     failed,
     forget,
     info,
@@ -21,6 +22,7 @@ from narbor.cli import (
     key,
     ls,
     mirror,
+    serve,
     status,
     verify,
 )
@@ -29,7 +31,9 @@ from narbor.cli.out import Out
 from narbor.errors import NarborError, Refused
 
 COMMANDS = (
+    demo,
     mirror,
+    serve,
     forget,
     info,
     ls,
