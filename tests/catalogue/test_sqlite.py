@@ -4,17 +4,19 @@ import os
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from narbor.catalogue import Catalogue
-from narbor.catalogue.sqlite import VERSION, migrate, statements
+from narbor.catalogue.sqlite import VERSION, Database, migrate, migrations, statements
 from narbor.errors import Refused, Unavailable
 from tests.catalogue.world import admitted, base, hash_part, item
 
 _WRITER = """
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from narbor.catalogue import Catalogue
 from tests.catalogue.world import admitted, item
@@ -140,6 +142,20 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(tmp_path: Path) -> No
     assert connection.execute("SELECT name FROM sqlite_schema").fetchall() == []
     connection.close()
     assert _version(path) == 0
+
+
+def test_no_migration_is_missing() -> None:
+    assert sorted(migrations()) == list(range(2, VERSION + 1))
+
+
+def test_who_asks_for_the_version_does_not_wait_for_who_writes(tmp_path: Path) -> None:
+    database = Database(tmp_path / "catalogue.sqlite", True)
+    with database.writing() as connection, ThreadPoolExecutor(1) as pool:
+        connection.execute("UPDATE total SET items = 5")
+        before = pool.submit(database.version).result(timeout=20)
+        assert pool.submit(database.rows, "SELECT items FROM total").result(timeout=20) == [(0,)]
+    assert database.version() != before
+    database.close()
 
 
 def test_statements_are_split_where_sqlite_would() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
-from threading import RLock
+from threading import Lock, RLock
 from typing import Any, Final
 
 from narbor.errors import NarborError, Refused, Unavailable
@@ -57,6 +57,7 @@ class Database:
         self._path = path
         self._name = ":memory:" if path is None else str(path)
         self._write_lock = RLock()
+        self._watch_lock = Lock()
         self._shared: sqlite3.Connection | None = None
         self._idle: deque[sqlite3.Connection] = deque()
         self._closed = False
@@ -117,7 +118,7 @@ class Database:
                 f"{VERSION}: open it once with a command that writes"
             )
         with self.writing() as connection:
-            migrate(connection, VERSION, _schema(), _migrations())
+            migrate(connection, VERSION, _schema(), migrations())
 
     def _take(self) -> sqlite3.Connection:
         if self._shared is not None:
@@ -176,10 +177,11 @@ class Database:
 
     def version(self) -> int:
         """Return a number that differs after any commit, by this or another process."""
-        with self._write_lock:
-            if self._shared is not None:
-                return self._commits
-            # SQLite's counter speaks of the connection that asks, so one connection asks always.
+        if self._shared is not None:
+            return self._commits
+        # SQLite's counter speaks of the connection that asks, so one connection asks always. It
+        # has a lock of its own: who asks must not wait for who writes.
+        with self._watch_lock:
             try:
                 return int(self._watcher.execute("PRAGMA data_version").fetchone()[0])
             except sqlite3.DatabaseError as error:
@@ -193,7 +195,8 @@ class Database:
             self._closed = True
             while self._idle:
                 self._idle.pop().close()
-            self._watcher.close()
+            with self._watch_lock:
+                self._watcher.close()
             if self._writer is not None and self._shared is None:
                 with suppress(sqlite3.DatabaseError):
                     # Others may be reading: what cannot be written back at once may wait.
@@ -232,7 +235,8 @@ def _schema() -> str:
     return (resources.files(__package__) / "schema.sql").read_text("utf-8")
 
 
-def _migrations() -> dict[int, str]:
+def migrations() -> dict[int, str]:
+    """Return the migrations by the version that each leads to."""
     folder = resources.files(__package__) / "migrations"
     return {
         int(file.name[:-4]): file.read_text("utf-8")
