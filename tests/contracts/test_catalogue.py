@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from narbor.catalogue import (
+    ADMIT,
+    HOLD,
     Admission,
     Admitted,
     Catalogue,
@@ -208,8 +210,11 @@ def test_nothing_is_recorded_under_an_admission_that_ended(catalogue: Catalogue)
 def test_admissions_are_numbered_upwards_for_ever(catalogue: Catalogue) -> None:
     assert catalogue.oldest_admission() is None
     first = catalogue.begin_admission(10, "one")
-    second = catalogue.begin_admission(20, "two")
-    assert catalogue.admissions() == (Admission(first, 10, "one"), Admission(second, 20, "two"))
+    second = catalogue.begin_admission(20, "two", HOLD)
+    assert catalogue.admissions() == (
+        Admission(first, 10, "one", ADMIT),
+        Admission(second, 20, "two", HOLD),
+    )
     assert catalogue.oldest_admission() == first
     catalogue.end_admission(first)
     assert catalogue.oldest_admission() == second

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from narbor.blocks import frames, sweep
+from narbor.catalogue import COLLECT, HOLD
 from narbor.dag import splice
 from narbor.dag.splice import Leaf
 from narbor.errors import Unavailable
@@ -243,12 +244,29 @@ def test_a_collection_that_was_given_up_does_no_harm(tmp_path: Path) -> None:
 def test_admissions_of_the_dead_are_ended(tmp_path: Path) -> None:
     with opened(tmp_path) as library:
         library.catalogue.begin_admission(1, "dead")
-        library.catalogue.begin_admission(1, "collect dead")
+        library.catalogue.begin_admission(1, "dead", COLLECT)
         put(library, "gone")
         outcome, events = run(library)
-        assert [each.admission.process for each in only(Ended, events)] == ["dead", "collect dead"]
+        assert [each.admission.process for each in only(Ended, events)] == ["dead", "dead"]
         assert outcome.items == 1
         assert library.catalogue.admissions() == ()
+
+
+def test_a_run_that_works_bottom_up_holds_what_it_brings_and_finds(tmp_path: Path) -> None:
+    with opened(tmp_path) as library:
+        found, gone = put(library, "found"), put(library, "gone")
+        run_of = library.catalogue.begin_admission(1, "mirror", HOLD)
+        library.catalogue.spare([found.path.base], run_of)
+        brought = put(library, "brought", 0)
+        outcome, events = run(library)
+        assert only(Waiting, events) == [], "its blocks have rows: there is nothing to wait for"
+        assert outcome.items == 1
+        assert library.item(gone.path.base) is None
+        top = put(library, "top", 0, found, brought)
+        library.pin(top.path)
+        library.catalogue.end_admission(run_of)
+        assert run(library)[0].items == 0
+        assert library.complete(top.path.base)
 
 
 def test_one_collects_at_a_time(tmp_path: Path) -> None:

@@ -8,6 +8,9 @@ from narbor.catalogue.notes import Notes
 from narbor.catalogue.sqlite import Database
 from narbor.catalogue.sweep import Reached
 from narbor.catalogue.values import (
+    ADMIT,
+    COLLECT,
+    HOLD,
     Admission,
     Admitted,
     Claim,
@@ -20,6 +23,9 @@ from narbor.catalogue.values import (
 )
 
 __all__ = [
+    "ADMIT",
+    "COLLECT",
+    "HOLD",
     "Admission",
     "Admitted",
     "Catalogue",

@@ -2,7 +2,7 @@
 
 from narbor.catalogue import record, rows
 from narbor.catalogue.items import Items
-from narbor.catalogue.values import Admission, Claim, Conflict, Failure, Pin
+from narbor.catalogue.values import ADMIT, Admission, Claim, Conflict, Failure, Pin
 from narbor.errors import Refused
 from narbor.names.item import Rendering
 
@@ -71,12 +71,12 @@ class Notes(Items):
             for base, upstream, reason, time in self._database.rows(query)
         )
 
-    def begin_admission(self, time: int, process: str) -> int:
+    def begin_admission(self, time: int, process: str, purpose: str = ADMIT) -> int:
         """Open an admission; return its number, higher than all before it."""
         with self._database.writing() as connection:
-            values = (time, process)
+            values = (time, process, purpose)
             written = connection.execute(
-                "INSERT INTO admission (time, process) VALUES (?, ?)", values
+                "INSERT INTO admission (time, process, purpose) VALUES (?, ?, ?)", values
             )
             return int(written.lastrowid or 0)
 
@@ -92,7 +92,7 @@ class Notes(Items):
 
     def admissions(self) -> tuple[Admission, ...]:
         """Return the open admissions, the oldest first; those of dead processes may be ended."""
-        found = self._database.rows("SELECT id, time, process FROM admission ORDER BY id")
+        found = self._database.rows("SELECT id, time, process, purpose FROM admission ORDER BY id")
         return tuple(Admission(*row) for row in found)
 
     def keep_rendering(self, base: str, rendering: Rendering) -> Rendering | None:

@@ -135,11 +135,13 @@ CREATE TABLE failure (
   PRIMARY KEY (base, upstream)
 ) WITHOUT ROWID;
 
--- Open admissions. Ids are never given twice, since collection compares them.
+-- Open admissions. Ids are never given twice, since collection compares them. `purpose`: see
+-- Admission in values.py.
 CREATE TABLE admission (
   id       INTEGER PRIMARY KEY AUTOINCREMENT,
   time     INTEGER NOT NULL,
-  process  TEXT NOT NULL
+  process  TEXT NOT NULL,
+  purpose  TEXT NOT NULL
 );
 
 -- Build logs by the derivation's base name, in the encoding they came in ('' for none). With row

@@ -1,9 +1,14 @@
 """What goes into the catalogue and comes out of it. Times are whole seconds since 1970."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from narbor.names.cid import Cid
 from narbor.names.item import Item, Rendering
+
+ADMIT: Final = "admit"
+HOLD: Final = "hold"
+COLLECT: Final = "collect"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +78,17 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Work under way: collection spares the blocks that were kept since it began."""
+    """Work under way, by `process`, with a number that is higher than all before it.
+
+    For `purpose` ADMIT, blocks are kept under it whose items have no row yet. A HOLD spans many of
+    these: what is recorded or met while it is open is not swept, though no pin leads to it yet.
+    With COLLECT a collection keeps others away.
+    """
 
     id: int
     time: int
     process: str
+    purpose: str = ADMIT
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
 """Let go of what nobody asks for: items first, then the blocks that only they had.
 
 Kept are the pins with all they refer to, what open admissions recorded or met, and what the caller
-adds. Writers go on meanwhile, so blocks go in four steps (narbor.blocks.sweep): marked, condemned,
-looked at again once every admission is over that was open when the last one was condemned, and
-only then deleted. A collection that is given up at any point has done no harm; the next one begins
-anew.
+adds. A run that admits items bottom up opens one for the whole of it (HOLD), and spares what it
+finds here. Writers go on meanwhile, so blocks go in four steps (narbor.blocks.sweep): marked,
+condemned, looked at again once every admission is over that was open when the last one was
+condemned, and only then deleted. A collection that is given up at any point has done no harm; the
+next one begins anew.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -15,7 +16,7 @@ from typing import Final
 from narbor.blocks import sweep
 from narbor.blocks.index import name_of
 from narbor.blocks.sweep import Live, Room
-from narbor.catalogue import Admission
+from narbor.catalogue import ADMIT, COLLECT, Admission
 from narbor.dag.reach import reach
 from narbor.errors import Unavailable
 from narbor.formats import unixfs
@@ -25,7 +26,6 @@ from narbor.names.cid import Cid
 from narbor.names.item import Item
 
 _BATCH: Final = 500
-_OURS: Final = "collect "  # before the process in the admission that a collection holds
 
 
 class AnotherCollection(Unavailable):
@@ -122,12 +122,12 @@ def collect(
     """
     catalogue = library.catalogue
     for admission in catalogue.admissions():
-        if not at.alive(admission.process.removeprefix(_OURS)):
+        if not at.alive(admission.process):
             catalogue.end_admission(admission.id)
             yield Ended(admission)
-    ours = catalogue.begin_admission(at.now, _OURS + at.process)
+    ours = catalogue.begin_admission(at.now, at.process, COLLECT)
     try:
-        if any(each.id < ours and each.process.startswith(_OURS) for each in _open(library, ours)):
+        if any(each.id < ours for each in _open(library, COLLECT)):
             raise AnotherCollection("another collection is at work on this store")
         items = 0
         for event in _items(library, tuple(also)):
@@ -145,9 +145,8 @@ def collect(
         catalogue.end_admission(ours)
 
 
-def _open(library: Library, ours: int) -> tuple[Admission, ...]:
-    """Return the open admissions but our own, which only keeps others from collecting."""
-    return tuple(each for each in library.catalogue.admissions() if each.id != ours)
+def _open(library: Library, purpose: str) -> tuple[Admission, ...]:
+    return tuple(each for each in library.catalogue.admissions() if each.purpose == purpose)
 
 
 def _items(library: Library, also: tuple[str, ...]) -> Iterator[LetGo]:
@@ -174,8 +173,8 @@ def _blocks(library: Library, ours: int) -> Iterator[Event | Room]:
     sweep.condemn(store, live, newest, ours)
     # From here on who meets a condemned block saves it. Who met one before is waited for, and
     # what came of it is marked as well.
-    older = {each.id for each in _open(library, ours)}
-    while waiting := tuple(each for each in _open(library, ours) if each.id in older):
+    older = {each.id for each in _open(library, ADMIT)}
+    while waiting := tuple(each for each in _open(library, ADMIT) if each.id in older):
         yield Waiting(waiting)
     saved: list[Cid] = []
     yield from _mark(library, live, library.catalogue.items(since=horizon), saved.append)
