@@ -97,6 +97,8 @@ class FakeCache:
         self.stopping = threading.Event()
         self._plans: dict[str, Iterator[Fault]] = {}
         self._lock = threading.Lock()
+        self._came = threading.Condition(self._lock)
+        self._news: Counter[str] = Counter()
         self._server = _Server(self)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
 
@@ -135,10 +137,18 @@ class FakeCache:
         with self._lock:
             return Counter(asked.path for asked in self.asked)
 
+    def wait_for(self, path: str) -> None:
+        """Wait until `path` has been asked for since the last wait for it."""
+        with self._came:
+            self._came.wait_for(lambda: self._news[path] > 0)
+            self._news[path] = 0
+
     def note(self, asked: Asked) -> Fault | None:
         """Write a request down; return the fault planned for it."""
-        with self._lock:
+        with self._came:
             self.asked.append(asked)
+            self._news[asked.path] += 1
+            self._came.notify_all()
             plan = self._plans.get(asked.path) or self._plans.get("*")
             return next(plan, None) if plan is not None else None
 

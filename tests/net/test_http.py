@@ -3,6 +3,8 @@
 import gzip
 import random
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -363,6 +365,19 @@ def test_a_slow_reader_is_no_slow_server(cache: FakeCache, client: Client, time:
         time.now += 1000
     assert came == len(BODY)
     assert cache.count(PATH) == 1
+
+
+def test_abandoning_ends_what_is_waited_for(cache: FakeCache) -> None:
+    # With real pauses: an hour each, were they not cut short.
+    options = wire.Options(proxies={}, read=3600.0, pause=3600.0, longest_pause=3600.0)
+    with closing(http.Http(options, chance=lambda: 0.5)) as client, ThreadPoolExecutor(1) as pool:
+        for fault in (Stall(10), Mute(), Status(500)):
+            cache.fail(PATH, fault)
+            waiting = pool.submit(b"".join, client.body(cache.url + PATH))
+            cache.wait_for(PATH)
+            with client.abandoned(), pytest.raises(Unavailable, match=PATH):
+                waiting.result(timeout=30)
+        assert b"".join(client.body(cache.url + PATH)) == BODY
 
 
 def test_the_rate_is_held(cache: FakeCache, client: Client, time: Time) -> None:

@@ -10,6 +10,7 @@ random pauses, and no longer than the options say. What is left is one of our ow
 
 import email.utils
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -77,20 +78,30 @@ class Http:
         self,
         options: Options | None = None,
         clock: pace.Clock = time.monotonic,
-        sleep: pace.Sleep = time.sleep,
+        sleep: pace.Sleep | None = None,
         now: pace.Clock = time.time,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._options = options or Options()
-        self._sleep = sleep
+        self._over = threading.Event()
+        self._sleep = self._over.wait if sleep is None else sleep
         self._now = now
         self._chance = chance
-        self._wire = Wire(self._options, clock)
-        self._rate = pace.Rate(self._options.rate, clock, sleep)
+        self._wire = Wire(self._options, clock, self._over)
+        self._rate = pace.Rate(self._options.rate, clock, self._sleep)
         self._credentials = credentials.Credentials(self._options.netrc, self._options.tokens)
 
+    @contextmanager
+    def abandoned(self) -> Iterator[None]:
+        """Let all that is under way raise Lost within a second, for as long as this lasts."""
+        self._over.set()
+        try:
+            yield
+        finally:
+            self._over.clear()
+
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; for when nothing is under way."""
         self._wire.close()
 
     def document(self, url: str, limit: int, accept: str = "*/*") -> Document | None:
@@ -166,7 +177,7 @@ class Http:
     ) -> None:
         """Pause after the failure that makes it so many; raises Failing or Lost after the last."""
         options = self._options
-        if failures >= (attempts or options.attempts):
+        if failures >= (attempts or options.attempts) or self._over.is_set():
             text = f"{error} ({failures} attempts)" if failures > 1 else str(error)
             raise (Lost if isinstance(error, Lost) else Failing)(text) from error
         pause = options.pause * 2 ** (failures - 1) * (0.5 + self._chance())

@@ -14,7 +14,9 @@ from typing import Any
 import httpcore
 
 Clock = Callable[[], float]
-Sleep = Callable[[float], None]
+Sleep = Callable[[float], object]
+
+_SLICE = 1.0
 
 
 class Guard(httpcore.NetworkBackend):
@@ -23,8 +25,16 @@ class Guard(httpcore.NetworkBackend):
     `head` bounds the seconds between a request and the end of the answer's head; None: no bound.
     """
 
-    def __init__(self, slowest: int, patience: float, head: float | None, clock: Clock) -> None:
+    def __init__(
+        self,
+        slowest: int,
+        patience: float,
+        head: float | None,
+        clock: Clock,
+        over: threading.Event,
+    ) -> None:
         self._inner = httpcore.SyncBackend()
+        self.over = over
         self.slowest = slowest
         self.patience = patience
         self.head = head
@@ -59,7 +69,7 @@ class GuardedStream(httpcore.NetworkStream):
         begun = guard.clock()
         if guard.head and self._asked is not None and begun - self._asked > guard.head:
             raise httpcore.ReadTimeout(f"no complete answer within {guard.head:g} s")
-        data = self._inner.read(max_bytes, timeout)
+        data = self._read(max_bytes, timeout)
         self._waited += guard.clock() - begun
         self._came += len(data)
         if self._waited >= guard.patience:
@@ -69,6 +79,19 @@ class GuardedStream(httpcore.NetworkStream):
                 )
             self._waited, self._came = 0.0, 0
         return data
+
+    def _read(self, max_bytes: int, timeout: float | None) -> bytes:
+        """Wait in slices, so that giving up is noticed."""
+        left = timeout
+        while not self._guard.over.is_set():
+            try:
+                return self._inner.read(max_bytes, _SLICE if left is None else min(left, _SLICE))
+            except httpcore.ReadTimeout:
+                if left is not None:
+                    left -= _SLICE
+                    if left <= 0:
+                        raise
+        raise httpcore.ReadError("given up")
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Write all of `buffer`; a new request begins a new measurement."""

@@ -8,6 +8,7 @@ Archives go over HTTP/1.1: with HTTP/2, the window of one stream (64 KiB) would 
 """
 
 import ssl
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -75,9 +76,10 @@ class Answer:
 class Wire:
     """Exchanges single requests for answers, from any thread."""
 
-    def __init__(self, options: Options, clock: pace.Clock) -> None:
+    def __init__(self, options: Options, clock: pace.Clock, over: threading.Event) -> None:
         self._options = options
         self._clock = clock
+        self._over = over
         self._proxies = getproxies_environment() if options.proxies is None else options.proxies
         self._pools: dict[tuple[str | None, bool], httpcore.ConnectionPool] = {}
         for proxy in {None, *map(self._proxy_named, ("http", "https"))}:
@@ -165,7 +167,9 @@ class Wire:
             max_connections=options.connections,
             keepalive_expiry=30.0,
             http2=http2,
-            network_backend=pace.Guard(options.slowest, options.patience, head, self._clock),
+            network_backend=pace.Guard(
+                options.slowest, options.patience, head, self._clock, self._over
+            ),
         )
 
 

@@ -6,6 +6,7 @@ the bytes are right where they are read.
 """
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -70,6 +71,9 @@ class Cache(Protocol):
 
     def store_paths(self, url: str) -> Iterator[str]:
         """Read a list of store paths, one a line; `.xz` and its like are unpacked."""
+
+    def abandoned(self) -> AbstractContextManager[None]:
+        """For as long as this lasts, let what is under way in other threads raise Unavailable."""
 
 
 def parse_info(text: bytes, name: str) -> CacheInfo:

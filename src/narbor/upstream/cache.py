@@ -1,6 +1,7 @@
 """A binary cache over HTTP or HTTPS."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Final
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -68,6 +69,10 @@ class HttpCache:
     def store_paths(self, url: str) -> Iterator[str]:
         """Read the list at `url`, which may be relative to the cache."""
         return pathlist.read(self._http.body(self._resolved(url)), credentials.bare(url))
+
+    def abandoned(self) -> AbstractContextManager[None]:
+        """Give up all requests under way, those of other caches over the same client too."""
+        return self._http.abandoned()
 
     def _read(self, path: str, limit: int) -> Document | None:
         """Get a document; a web page in its place is a captive portal or a parked domain."""

@@ -1,6 +1,7 @@
 """A binary cache in a folder: `file:///DIR`, as `nix copy --to file:///DIR` writes it."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -82,6 +83,10 @@ class DirectoryCache:
         """Read the list in a file: a `file://` URL, or a path, relative to the folder."""
         path = self._folder / _local(url) if url.startswith("file:") else self._folder / url
         return pathlist.read(_chunks(path), str(path))
+
+    def abandoned(self) -> AbstractContextManager[None]:
+        """Nothing is ever waited for."""
+        return nullcontext()
 
     def _read(self, name: str, limit: int) -> bytes | None:
         path = self._folder / name

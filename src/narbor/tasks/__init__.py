@@ -1,0 +1,1 @@
+"""What we do on our own account: mirror, verify, repair, a small farm."""

@@ -1,0 +1,164 @@
+"""A pool of threads over a queue that may grow while it is worked off. Threads live nowhere else.
+
+    with Pool(work, jobs) as pool:
+        pool.put(task)
+        for result in pool.results():       # ends when nothing waits and nobody works
+            pool.put(...)                   # what the result led to
+
+A worker gives results with `pool.emit`, as many as it likes, and is held back while too many wait
+to be taken, so memory is bounded by the tasks alone. The first error that leaves a worker ends the
+whole: `results` raises it, no further task begins, and what is under way stops at its next piece.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from heapq import heappop, heappush
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+from narbor.errors import Unavailable
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Cancelled(Unavailable):
+    """The work was given up, because of an error elsewhere or by the user."""
+
+
+class Pool(Generic[T, R]):
+    """`jobs` threads that do `work(task, pool)`; tasks with a lower `key` come first.
+
+    When the work is given up, `stop` is entered until the last worker is through, to break what
+    they wait for.
+    """
+
+    def __init__(
+        self,
+        work: "Callable[[T, Pool[T, R]], None]",
+        jobs: int,
+        key: Callable[[T], int] = lambda task: 0,
+        stop: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        self._work = work
+        self._jobs = jobs
+        self._key = key
+        self._stop = stop
+        # One lock, three things to wait for: a task, room for a result, a result.
+        self._lock = threading.Lock()
+        self._task_came = threading.Condition(self._lock)
+        self._room_came = threading.Condition(self._lock)
+        self._result_came = threading.Condition(self._lock)
+        self._tasks: list[tuple[int, int, T]] = []
+        self._results: deque[R] = deque()
+        self._put = 0
+        self._idle = 0
+        self._working = 0
+        self._threads = 0
+        self._error: BaseException | None = None
+        self._over = False
+        self._executor = ThreadPoolExecutor(jobs)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with self._lock:
+            given_up = self._busy() or error is not None
+            self._end()
+        with self._stop() if given_up else nullcontext():
+            self._executor.shutdown()
+
+    def put(self, task: T) -> None:
+        """Queue a task; never waits."""
+        with self._lock:
+            # The number keeps the order of arrival, and tasks out of comparisons.
+            heappush(self._tasks, (self._key(task), self._put, task))
+            self._put += 1
+            self._task_came.notify()
+            wanted = len(self._tasks) > self._idle and self._threads < self._jobs
+            self._threads += wanted
+        if wanted:
+            self._executor.submit(self._serve).add_done_callback(self._ended)
+
+    def results(self, tick: float | None = None) -> Iterator[R | None]:
+        """Give results as they come, until all tasks are done.
+
+        None comes when `tick` seconds brought nothing. Raises the first error of a worker, once
+        what came before it has been given.
+        """
+        while True:
+            with self._lock:
+                if not self._results and self._error is None and self._busy():
+                    self._result_came.wait(tick)
+                if self._results:
+                    result: R | None = self._results.popleft()
+                    self._room_came.notify()
+                elif self._error is not None:
+                    raise self._error
+                elif self._busy():
+                    result = None
+                else:
+                    return
+            if result is not None or tick is not None:
+                yield result
+
+    def alive(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Give `chunks` for as long as the work goes on; raises Cancelled then."""
+        for chunk in chunks:
+            if self._over:
+                raise Cancelled("the work was given up")
+            yield chunk
+
+    def emit(self, result: R) -> None:
+        """Give a result, from inside the work; waits while nobody takes them."""
+        with self._lock:
+            while len(self._results) >= 4 * self._jobs and not self._over:
+                self._room_came.wait()
+            self._results.append(result)
+            self._result_came.notify()
+
+    def _busy(self) -> bool:
+        return bool(self._tasks or self._working)
+
+    def _end(self) -> None:
+        self._over = True
+        for condition in (self._task_came, self._room_came, self._result_came):
+            condition.notify_all()
+
+    def _serve(self) -> None:
+        while True:
+            with self._lock:
+                self._idle += 1
+                while not self._tasks and not self._over:
+                    self._task_came.wait()
+                self._idle -= 1
+                if self._over:
+                    return
+                _, _, task = heappop(self._tasks)
+                self._working += 1
+            try:
+                self._work(task, self)
+            except Cancelled:
+                if not self._over:
+                    raise
+            # After an error the task still counts as under way, until `_ended` has seen the error.
+            with self._lock:
+                self._working -= 1
+                self._result_came.notify()
+
+    def _ended(self, future: "Future[None]") -> None:
+        error = future.exception()
+        if error is not None:
+            with self._lock:
+                self._working -= 1
+                self._error = self._error or error
+                self._end()
