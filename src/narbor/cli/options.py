@@ -1,6 +1,7 @@
 """Options that many commands share, and how they are read."""
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
@@ -13,7 +14,25 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that complains in one line and says where help is."""
+    """An argument parser that complains in one line and says where help is.
+
+    Options may stand between arguments: `mirror URL --trust KEY PATH`.
+    """
+
+    _mixing = False
+
+    def parse_known_args(
+        self, args: Iterable[str] | None = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
+        """Parse; argparse's own way would end a list of arguments at the first option."""
+        verbs = any(isinstance(each, argparse._SubParsersAction) for each in self._actions)
+        if verbs or self._mixing:
+            return super().parse_known_args(args, namespace)
+        self._mixing = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._mixing = False
 
     def error(self, message: str) -> NoReturn:
         """Write the complaint and exit with 2."""
