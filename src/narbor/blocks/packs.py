@@ -65,10 +65,12 @@ class PackStore:
     def places(self, names: Sequence[Cid]) -> list[Place]:
         """Return where each of these lies; raises BlockMissing."""
         keys = [key_of(name) for name in names]
-        found = self.index.find(list(dict.fromkeys(keys)))
+        # What was appended is looked up first: a sync moves it into the index before it forgets it.
+        found = {key: place for key in keys if (place := self._fresh.get(key)) is not None}
+        found |= self.index.find([key for key in dict.fromkeys(keys) if key not in found])
         out = []
         for name, key in zip(names, keys, strict=True):
-            place = found.get(key) or self._fresh.get(key)
+            place = found.get(key)
             if place is None:
                 raise BlockMissing(name)
             out.append(place)
@@ -133,9 +135,9 @@ class PackStore:
 
     def missing(self, names: Iterable[Cid]) -> set[Cid]:
         """Return which of these are not here; those here are saved from a running collection."""
-        keys = {key_of(name): name for name in names}
+        keys = {key: name for name in names if (key := key_of(name)) not in self._fresh}
         here = self.index.claim(list(keys))
-        return {name for key, name in keys.items() if key not in here and key not in self._fresh}
+        return {name for key, name in keys.items() if key not in here}
 
     def keys(self) -> Iterator[Cid]:
         """Give each block's CID once."""

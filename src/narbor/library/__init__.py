@@ -79,7 +79,7 @@ class Library:
         if item is None and storepath.is_hash_part(base[:32]) and len(base) in (32, 40):
             item = self.catalogue.find(base[:32])
         if item is None:
-            raise NotHere(f"{text} is not in this store (see what is: narbor info)")
+            raise NotHere(f"{text} is not in this store (`narbor info` lists what is)")
         return item
 
     def by_archive(self, digest: Digest) -> Item | None:
