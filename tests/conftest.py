@@ -1,9 +1,13 @@
-"""What holds for every run of the tests: its closing lines name the real peers."""
+"""What holds for every run of the tests: its closing lines name the real peers.
+
+They also name what the checklist claims and this run did not show.
+"""
 
 import os
 
 import pytest
 
+from tests import checklist
 from tests.peers import registry
 
 
@@ -15,10 +19,25 @@ def _whole(config: pytest.Config) -> bool:
 
 
 def _faults(config: pytest.Config) -> list[str]:
-    """Name the peers whose absence fails this run."""
+    """Say what is absent that fails this run: peers, and tests that the checklist names."""
     if os.environ.get("CI") != "true" or not _whole(config):
         return []
-    return [outcome.name for outcome in registry.outcomes() if outcome.fault]
+    peers = [
+        f"{outcome.name} could have run on this machine and did not"
+        for outcome in registry.outcomes()
+        if outcome.fault
+    ]
+    return peers + [f"the checklist names {test}, and it did not pass" for test in _not_shown()]
+
+
+def _not_shown() -> list[str]:
+    return [f"{test} (rows {rows})" for test, rows in checklist.not_shown().items()]
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note how each test went, for the checklist."""
+    if report.when == "call" or not report.passed:
+        checklist.note(report.nodeid, report.passed)
 
 
 @pytest.hookimpl(trylast=True)
@@ -40,5 +59,11 @@ def pytest_terminal_summary(
         terminalreporter.line(str(outcome))
     for what, value in registry.figures().items():
         terminalreporter.line(f"{what}: {value}")
-    for name in _faults(config):
-        terminalreporter.line(f"CI: {name} could have run on this machine and did not", red=True)
+    if whole:
+        terminalreporter.section("checklist")
+        ticked = sum(row.ticked for row in checklist.rows())
+        terminalreporter.line(f"{ticked} of 150 rows are ticked")
+        for test in _not_shown():
+            terminalreporter.line(f"not shown in this run: {test}")
+    for fault in _faults(config):
+        terminalreporter.line(f"CI: {fault}", red=True)

@@ -1,8 +1,11 @@
 """The documents against what they speak of."""
 
+import ast
 import re
 from pathlib import Path
+from typing import TypeGuard
 
+from tests import checklist
 from tests.test_house_rules import FLOORS
 
 ROOT = Path(__file__).parent.parent
@@ -45,3 +48,29 @@ def test_files_that_are_named_are_there() -> None:
             if not any((base / name).exists() for base in (ROOT, ROOT / "src" / "narbor")):
                 absent.append(f"{document.relative_to(ROOT)}: {name}")
     assert not absent
+
+
+def test_the_checklist_has_every_row_once() -> None:
+    assert [row.number for row in checklist.rows()] == list(range(1, 151))
+
+
+def test_every_ticked_row_names_tests_that_are_there() -> None:
+    absent = []
+    for row in checklist.rows():
+        assert bool(row.tests) == row.ticked, f"row {row.number}"
+        for test in row.tests:
+            file, _, function = test.partition("::")
+            path = ROOT / file
+            names = (
+                {node.name for node in ast.parse(path.read_text("utf-8")).body if is_test(node)}
+                if path.is_file()
+                else set()
+            )
+            if function not in names:
+                absent.append(f"row {row.number}: {test}")
+    assert not absent
+
+
+def is_test(node: ast.stmt) -> TypeGuard[ast.FunctionDef]:
+    """Tell whether a statement is a test."""
+    return isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
