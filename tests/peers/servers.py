@@ -88,6 +88,11 @@ class Server:
         if process.poll() is None:
             os.killpg(process.pid, how)
         process.wait(_PATIENCE)
+        # What the leader had started may live a moment longer, and keep the port.
+        give_up = time.monotonic() + _PATIENCE
+        while self._listens():
+            assert time.monotonic() < give_up, f"{self._argv[0]} still listens at {self.port}"
+            time.sleep(0.02)
 
     def _listens(self) -> bool:
         """Tell whether a connection is taken."""
