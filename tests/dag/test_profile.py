@@ -22,6 +22,7 @@ from narbor.dag.profile import NARBOR, UNIXFS
 from narbor.formats import nar
 from narbor.names import cid
 from narbor.names.cid import Cid
+from tests.dag import plain
 from tests.dag import profile_vectors as vectors
 from tests.trees import HASH, chunked, contents
 
@@ -118,6 +119,18 @@ def test_pieces_of_the_vectors(vector: dict[str, Any]) -> None:
 @pytest.mark.parametrize("vector", TREES, ids=lambda vector: vector["name"])
 def test_roots_of_the_vectors(vector: dict[str, Any]) -> None:
     assert built(vector["tree"]) == vector["roots"]
+
+
+@pytest.mark.parametrize("vector", TREES, ids=lambda vector: vector["name"])
+def test_a_second_builder_comes_to_the_same_roots(vector: dict[str, Any]) -> None:
+    builder = plain.Builder(plain_pieces)
+    tree, _ = builder.tree(vector["tree"])
+    archive = builder.archive(vector["tree"])
+    assert {
+        "tree": cid.text(cid.check(tree)),
+        "archive": cid.text(cid.check(archive)),
+        "blocks": len(builder.blocks),
+    } == vector["roots"]["narbor-v1"]
 
 
 def test_the_vectors_reach_every_rule() -> None:
