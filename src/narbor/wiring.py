@@ -13,9 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from narbor.blocks import reindex as rereading
 from narbor.blocks.files import Files
 from narbor.blocks.index import Index
 from narbor.blocks.packs import PackStore
+from narbor.blocks.reindex import Reread
 from narbor.catalogue import Catalogue
 from narbor.config import BadConfig, Config
 from narbor.dag.profile import NARBOR
@@ -70,6 +72,28 @@ def open_library(config: Config, write: bool = False) -> Library:
 def at_rest(config: Config) -> int:
     """Return how many bytes the packs in the home take."""
     return sum(path.stat().st_size for path in (config.home / "packs").glob("*.pack"))
+
+
+def reindex(config: Config) -> Iterator[Reread]:
+    """Make the index anew from the packs, and put it in place when all are read.
+
+    Who has the old one open goes on with it; servers are started anew. Raises NoStore, PackInUse.
+    """
+    home = config.home
+    if not (home / "packs").is_dir():
+        raise NoStore(f"there are no packs in {home}")
+    place, new = home / "index.sqlite", home / "index.sqlite.new"
+    new.unlink(missing_ok=True)
+    index, files = Index(new, True), Files(home / "packs")
+    try:
+        yield from rereading.reindex(files, index)
+    finally:
+        index.close()
+        files.close()
+    # What waits in the old log is not of the new file. Without it the old one is only behind.
+    for suffix in ("-wal", "-shm"):
+        place.with_name(place.name + suffix).unlink(missing_ok=True)
+    new.replace(place)
 
 
 def doors(config: Config, library: Library) -> tuple[Door, ...]:

@@ -46,3 +46,27 @@ def test_repair_brings_it_back(narbor: Program, farm: Farm) -> None:
     shutil.move(away, farm.folder)
     assert narbor("verify", "--repair").returncode == 0
     assert narbor("verify").returncode == 0
+
+
+def test_reindex_makes_a_lost_index_again(filled: Program, farm: Farm) -> None:
+    """The packs are enough; a damaged frame is told of and costs no other."""
+    assert "all as it was" in filled("verify").stdout
+    for file in filled.home.glob("index.sqlite*"):
+        file.unlink()
+    done = filled("reindex", "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout.splitlines()[-1])["packs"] == 1
+    assert "all as it was" in filled("verify").stdout
+    damage(filled)
+    done = filled("reindex")
+    assert done.returncode == 1
+    assert "damaged" in done.stdout
+    assert "--repair" in done.stderr
+    assert filled("verify").returncode == 1
+
+
+def test_reindex_without_packs_is_2(filled: Program) -> None:
+    """A home that holds none is named."""
+    done = filled("reindex", "--home", str(filled.home / "nowhere"))
+    assert done.returncode == 2
+    assert "nowhere" in done.stderr
