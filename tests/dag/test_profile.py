@@ -144,6 +144,9 @@ def test_the_vectors_reach_every_rule() -> None:
     assert by_name["a cut one byte before an even end"][1:] == [1]
     first = by_name["random, 2 MB and one"][0]
     assert by_name["no cut one byte before an odd end"] == [first + 1]
+    for vector in TREES:
+        if "shards" in vector["name"]:
+            assert vector["roots"]["narbor-v1"]["blocks"] > 250
 
 
 def test_the_profile_is_what_the_page_says() -> None:
