@@ -55,6 +55,7 @@ def test_no_closure(narbor: Program, farm: Farm, cache: FakeCache) -> None:
     done = narbor("mirror", cache.url, farm.path("top"), "--no-closure", *trust(farm))
     assert done.returncode == 0
     assert items(narbor) == {farm.path("top")}
+    assert json.loads(narbor("--json", "status").stdout)["hidden"] == {}
 
 
 def test_who_is_believed(narbor: Program, farm: Farm, cache: FakeCache, tmp_path: Path) -> None:
@@ -181,6 +182,19 @@ def test_bytes_that_lie_are_never_kept(narbor: Program, farm: Farm, cache: FakeC
     assert done.returncode == 1
     assert farm.path("base-1.0") in done.stderr
     assert items(narbor) == set()
+
+
+def test_a_file_that_differs_is_told_of(narbor: Program, farm: Farm, cache: FakeCache) -> None:
+    """The NAR is right, its FileHash is not: the item is kept, and somebody should know."""
+    path = f"/{farm.products['base-1.0'].path.hash_part}.narinfo"
+    lines = cache.files[path].decode().splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("FileHash: "))
+    lines[at] = "FileHash: sha256:" + "0" * 52
+    cache.files[path] = ("\n".join(lines) + "\n").encode()
+    done = narbor("mirror", cache.url, farm.path("base-1.0"), *trust(farm))
+    assert done.returncode == 0
+    assert "0" * 52 in done.stderr
+    assert items(narbor) == {farm.path("base-1.0")}
 
 
 def test_an_upstream_that_is_away_is_3(narbor: Program, farm: Farm, cache: FakeCache) -> None:

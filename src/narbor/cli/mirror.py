@@ -19,7 +19,7 @@ from narbor.names import storepath
 from narbor.names.storepath import StorePath
 from narbor.tasks import mirror
 from narbor.tasks.mirror import Options
-from narbor.tasks.progress import Done, Failed, Found, Listed, Moved, Noted, Progress
+from narbor.tasks.progress import Admitted, Done, Failed, Found, Listed, Moved, Noted, Progress
 from narbor.tasks.sources import Upstream
 from narbor.upstream import Cache
 
@@ -223,6 +223,11 @@ def _show(step: Progress, bar: Bar, out: Out) -> None:
                 out.event(_facts(step))
             else:
                 bar.say(f"narbor: {text}")
+        case Admitted(path, upstream, _, str(difference)):
+            if out.json:
+                out.event(_facts(step))
+            else:
+                bar.say(f"narbor: {path}: {upstream}: {difference}")
         case Failed(path, reasons):
             if out.verbose:
                 bar.say(f"failed {path}: {_why(reasons)}")
