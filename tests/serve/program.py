@@ -1,6 +1,6 @@
 """A server over a fake library: `python -m tests.serve.program LISTEN [OPTION=VALUE]...`.
 
-Options: workers, tls_cert, tls_key, access (a file), fails_at and size (bytes).
+Options: workers, tls_cert, tls_key, access (a file), size of `/big` and where it breaks (bytes).
 `/probe` tells how many bodies are open, how many bytes were made, and how often the library was
 asked; `/change` makes the library another one.
 """
@@ -17,6 +17,7 @@ from narbor.config import Config, Serve
 from narbor.doors import http
 from narbor.doors.http import Answer, Entity, Request
 from narbor.doors.nix import NixDoor
+from narbor.errors import Unavailable
 from narbor.serve import server, worker
 from narbor.serve.access import AccessLog
 from narbor.serve.app import App
@@ -28,9 +29,10 @@ PIECE = bytes(range(256)) * 256
 class Probe:
     """A door for looking behind the others, and for bodies of any size."""
 
-    def __init__(self, library: FakeLibrary, size: int) -> None:
+    def __init__(self, library: FakeLibrary, size: int, breaks: int) -> None:
         self._library = library
         self._size = size
+        self._breaks = breaks
         self._made = 0
         self._open = 0
 
@@ -47,8 +49,6 @@ class Probe:
                 "asked": len([each for each in self._library.asked if each.startswith("find")]),
             }
             return http.text(200, json.dumps(said))
-        if request.path == "/echo":
-            return http.text(200, json.dumps([ascii(request.path), request.query]))
         if request.path == "/big":
             entity = Entity("x/y", self._size, self._read, "big", "no-store", ranges=True)
             return http.give(request, entity)
@@ -58,6 +58,8 @@ class Probe:
         self._open += 1
         try:
             for at in range(start, stop, len(PIECE)):
+                if at - start >= self._breaks:
+                    raise Unavailable("a block is damaged")
                 self._made += len(PIECE)
                 yield PIECE[: stop - at]
         finally:
@@ -69,9 +71,9 @@ def load(options: Mapping[str, str]) -> worker.Application:
     worker.end_with_parent()
     library = FakeLibrary()
     world(library)
-    library.fails_at = int(options["fails_at"]) if "fails_at" in options else None
     access = AccessLog.open(options["access"]) if "access" in options else None
-    doors = (NixDoor(library), Probe(library, int(options.get("size", "1000000"))))
+    size = int(options.get("size", "1000000"))
+    doors = (NixDoor(library), Probe(library, size, int(options.get("breaks", size))))
     return App(doors, library, worker.metrics(), access).__call__
 
 

@@ -9,7 +9,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from narbor.errors import Refused
+
 _CONTROLS = {number: f"\\x{number:02x}" for number in (*range(32), 34, 92, *range(127, 160))}
+
+
+class BadAccessLog(Refused):
+    """The access log cannot be written where it should be."""
 
 
 class AccessLog:
@@ -21,10 +27,13 @@ class AccessLog:
 
     @classmethod
     def open(cls, where: str) -> "AccessLog":
-        """Open the file `where`, or standard error for `-`; raises OSError."""
+        """Open the file `where`, or standard error for `-`; raises BadAccessLog."""
         if where == "-":
             return cls(2)
-        return cls(os.open(Path(where), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640))
+        try:
+            return cls(os.open(Path(where), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640))
+        except OSError as error:
+            raise BadAccessLog(f"no log can be written to {where}: {error.strerror}") from error
 
     def write(self, scope: Mapping[str, Any], status: int, size: int, seconds: float) -> None:
         """Note one answer. Nothing a client says can begin a line of its own."""

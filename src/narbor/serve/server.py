@@ -19,8 +19,11 @@ from granian.constants import Interfaces, Loops, SSLProtocols
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
+from narbor import wiring
 from narbor.config import Config
+from narbor.names.keys import SecretKey
 from narbor.serve import listening, worker
+from narbor.serve.access import AccessLog
 from narbor.serve.listening import Address, BadCertificate
 from narbor.serve.metrics import DIRECTORY
 from narbor.serve.worker import Application
@@ -47,12 +50,19 @@ LOGGING: Final[dict[str, Any]] = {
 log = logging.getLogger("narbor.serve")
 
 
-def run(config: Config, access: str | None = None) -> None:
-    """Serve until told to stop. `access` is where the access log goes: a file, or `-` for stderr.
+def run(config: Config, keys: tuple[SecretKey, ...] = (), access: str | None = None) -> None:
+    """Serve the store in the home until told to stop.
 
-    Raises BadAddress, AddressTaken, BadCertificate.
+    `keys` sign beside those of the home; `access` is a file for the access log, or `-` for standard
+    error. Raises BadAddress, AddressTaken, BadCertificate, and what opening the store raises.
     """
-    serve(config, partial(worker.load, config, access))
+    # Once here, where an error can be told; a worker could only die of it, again and again.
+    library = wiring.open_library(config)
+    wiring.doors(config, library)
+    library.close()
+    if access is not None:
+        AccessLog.open(access)
+    serve(config, partial(worker.load, config, keys, access))
 
 
 def serve(config: Config, load: Callable[[], Application]) -> None:
@@ -82,7 +92,7 @@ def _server(config: Config, address: Address, folder: Path) -> MPServer:
         workers=said.workers,
         loop=Loops.auto,
         websockets=False,
-        log_level=LogLevels.warning,
+        log_level=LogLevels.error,
         log_dictconfig=LOGGING,
         ssl_cert=said.tls_cert,
         ssl_key=_key(said.tls_key, folder),

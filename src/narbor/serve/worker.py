@@ -5,11 +5,15 @@ import os
 import signal
 import threading
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from multiprocessing import connection
 from pathlib import Path
 
 from narbor import wiring
 from narbor.config import Config
+from narbor.doors.http import Door
+from narbor.doors.nix import NixDoor
+from narbor.names.keys import SecretKey
 from narbor.serve.access import AccessLog
 from narbor.serve.app import App, Receive, Scope, Send
 from narbor.serve.metrics import DIRECTORY, Metrics
@@ -17,13 +21,23 @@ from narbor.serve.metrics import DIRECTORY, Metrics
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-def load(config: Config, access: str | None) -> Application:
-    """Open everything and return the application. `access`: where the log goes, `-` is stderr."""
+def load(config: Config, keys: tuple[SecretKey, ...], access: str | None) -> Application:
+    """Open everything and return the application.
+
+    `keys` sign beside those of the home. `access` is where the log goes, `-` is standard error.
+    """
     end_with_parent()
     library = wiring.open_library(config)
-    doors = wiring.doors(config, library)
+    doors = tuple(signing(door, keys) for door in wiring.doors(config, library))
     log = None if access is None else AccessLog.open(access)
     return App(doors, library, metrics(), log).__call__
+
+
+def signing(door: Door, keys: tuple[SecretKey, ...]) -> Door:
+    """Return `door`, signing with `keys` too if it is one that signs as Nix does."""
+    if not isinstance(door, NixDoor):
+        return door
+    return replace(door, keys=tuple(dict.fromkeys((*door.keys, *keys))))
 
 
 def metrics() -> Metrics:
