@@ -388,7 +388,10 @@ HOSTILE: dict[str, tuple[Callable[[FakeCache, Built], None], str]] = {
     "archive with a tail": (altered(lambda file: file + b"tail"), "zstd: "),
     "archive twice": (altered(lambda file: file + file), "at most|more came"),
     "archive flipped": (altered(flipped), "zstd: |the bytes are sha256|NAR"),
-    "archive of another": (bad_file(FARM.build("another", BIG[::-1]).file), "the NAR of .*: |at most"),
+    "archive of another": (
+        bad_file(FARM.build("another", BIG[::-1]).file),
+        "the NAR of .*: |at most",
+    ),
     "archive of the same size": (bad_file(ZSTD(bytes(8))), "the NAR of "),
     "bomb": (bad_file(ZSTD(bytes(300 << 20))), "at most"),
 }
@@ -570,7 +573,7 @@ def test_a_full_disk_ends_the_run_and_keeps_what_is_good(
     hall.full_after = 10
     with pytest.raises(StoreFull, match="No space left"):
         run(items[29].path)
-    assert len(hall.items) == 10
+    assert 8 <= len(hall.items) <= 10, "two more may have been under way"
     assert hall.records == {}, "it is no fault of an upstream"
     hall.full_after = None
     assert failed(run(items[29].path)) == {}
