@@ -1,7 +1,8 @@
 """A library in memory, for tasks: it verifies what it admits, commits, and can run full."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 
 from narbor.blocks.files import StoreFull
@@ -19,6 +20,7 @@ class MemoryHall:
 
     def __init__(self, store: str = "/nix/store") -> None:
         self.store = store
+        self.spared: set[str] = set()
         self.items: dict[str, Item] = {}
         self.archives: dict[str, bytes] = {}
         self.records: dict[tuple[str, str], str] = {}
@@ -98,6 +100,11 @@ class MemoryHall:
             self.archives[item.path.base] = archive
         self.commits.append(len(ready))
         return len(ready)
+
+    @contextmanager
+    def hold(self) -> Iterator[Callable[[Iterable[str]], None]]:
+        """Note what the run relies on."""
+        yield self.spared.update
 
     def pin(self, path: StorePath, alone: bool = False) -> None:
         """Write a pin down."""

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from narbor.errors import Rejected
 from narbor.formats import nar
 from narbor.formats.streams import Mismatch
-from narbor.library import Entry
+from narbor.library import Entry, Library
+from narbor.tasks.collect import Circumstances, collect
 from tests.library.store import believed, file_nar, opened
 from tests.trees import HASH, archives, chunked
 
@@ -142,3 +143,24 @@ def test_equal_leaves_are_kept_once(tmp_path: Path) -> None:
         library.commit()
         after = sum(file.stat().st_size for file in (tmp_path / "packs").iterdir())
         assert after - before < 2000
+
+
+def swept(library: Library) -> None:
+    """Collect what nobody asks for."""
+    list(collect(library, Circumstances(7, 0, "collector", lambda process: True)))
+
+
+def test_a_hold_keeps_collections_away(tmp_path: Path) -> None:
+    """What a mirror brings before the top of a closure is here is reached from no pin."""
+    below, there = believed("below", file_nar(b"below" * 99)), believed("there", file_nar(b"there"))
+    with opened(tmp_path) as library:
+        library.admit(there, [file_nar(b"there")], "test:")
+        library.commit()
+        with library.hold() as spare:
+            spare([there.narinfo.path.base])
+            library.admit(below, [file_nar(b"below" * 99)], "test:")
+            library.commit()
+            swept(library)
+            assert library.sizes().items == 2
+        swept(library)
+        assert library.sizes().items == 0

@@ -1,6 +1,7 @@
 """The hall: what doors and tasks know of the store. Find, read, admit, forget."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from hashlib import sha256
 
 from narbor.blocks.packs import PackStore
@@ -164,6 +165,10 @@ class Library:
     def commit(self) -> int:
         """Make all that was admitted so far durable; return how many items."""
         return self._writing.commit()
+
+    def hold(self) -> AbstractContextManager[Callable[[Iterable[str]], None]]:
+        """Keep collections away from a long piece of work; see Admissions.hold."""
+        return self._writing.hold()
 
     def pin(self, path: StorePath, alone: bool = False) -> None:
         """Note that an item was asked for by name: it stays until it is forgotten."""

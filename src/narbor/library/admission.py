@@ -6,13 +6,14 @@ Collection spares what an open admission has kept; each group of items shares on
 """
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from narbor.blocks.intake import Intake
 from narbor.blocks.packs import PackStore
-from narbor.catalogue import Admitted, Catalogue, Claim
+from narbor.catalogue import HOLD, Admitted, Catalogue, Claim
 from narbor.dag.build import Roots, build
 from narbor.dag.profile import Profile
 from narbor.formats import nar, narinfo
@@ -129,6 +130,18 @@ class Admissions:
     def _leave(self, group: _Group) -> None:
         with self._lock:
             group.under_way -= 1
+
+    @contextmanager
+    def hold(self) -> Iterator[Callable[[Iterable[str]], None]]:
+        """Keep collections away from what is recorded meanwhile, and from what it is told of.
+
+        Gives a function that takes base names of items that are here and are relied on.
+        """
+        id = self._catalogue.begin_admission(self._clock(), self._process, HOLD)
+        try:
+            yield lambda bases: self._catalogue.spare(bases, id)
+        finally:
+            self._catalogue.end_admission(id)
 
     def commit(self) -> int:
         """Make what was admitted so far durable, in one go; return how many items that are."""

@@ -102,15 +102,34 @@ class _Run:
         self._require_store(roots)
         for text in self._sources.open(self._library.store):
             yield Noted(text, self._counts)
-        if not self._options.print_only:
-            self._on_record = {failure.base for failure in self._library.failures()}
-            if self._options.pin:
-                for path in roots:
-                    self._library.pin(path, alone=not self._options.closure)
-        yield from self._discover(roots)
-        yield from self._list() if self._options.print_only else self._fetch()
+        if self._options.print_only:
+            yield from self._discover(roots)
+            yield from self._list()
+        else:
+            # What comes in is reached from no pin until the top of its closure is here.
+            with self._library.hold() as spare:
+                yield from self._keep(roots, spare)
         self._failed.sort(key=lambda failed: failed.path)
         yield Done(tuple(self._failed), self._counts)
+
+    def _keep(
+        self, roots: list[StorePath], spare: Callable[[Iterable[str]], None]
+    ) -> Generator[Progress, None, None]:
+        self._on_record = {failure.base for failure in self._library.failures()}
+        if self._options.pin:
+            for path in roots:
+                self._library.pin(path, alone=not self._options.closure)
+        here: list[str] = []
+        for step in self._discover(roots):
+            if isinstance(step, Skipped):
+                here.append(step.path.rpartition("/")[2])
+                if len(here) >= _COMMIT_ITEMS:
+                    spare(here)
+                    here.clear()
+            yield step
+        if here:
+            spare(here)
+        yield from self._fetch()
 
     def _require_store(self, roots: Iterable[StorePath]) -> None:
         for path in roots:
