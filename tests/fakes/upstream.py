@@ -2,12 +2,14 @@
 
 import itertools
 import socket
+import ssl
 import struct
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -90,7 +92,8 @@ class Asked:
 class FakeCache:
     """Files by path. `fail` plans what goes wrong when a path is asked for next."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: Path | None = None) -> None:
+        """With `certificate`, a PEM file with its key, it speaks TLS."""
         self.files: dict[str, bytes] = {"/nix-cache-info": b"StoreDir: /nix/store\nPriority: 40\n"}
         self.headers: dict[str, dict[str, str]] = {}
         self.asked: list[Asked] = []
@@ -100,12 +103,18 @@ class FakeCache:
         self._came = threading.Condition(self._lock)
         self._news: Counter[str] = Counter()
         self._server = _Server(self)
+        self._scheme = "http"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+            self._scheme = "https"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
 
     @property
     def url(self) -> str:
         """Where it is."""
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -5,11 +5,16 @@ import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
 import zstandard
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from tests.fakes.upstream import (
     Chunked,
     Drip,
@@ -383,7 +388,7 @@ def test_abandoning_ends_what_is_waited_for(cache: FakeCache) -> None:
 def test_the_rate_is_held(cache: FakeCache, client: Client, time: Time) -> None:
     begun = time.now
     assert b"".join(client(rate=50_000.0).body(cache.url + PATH)) == BODY
-    assert time.now - begun == pytest.approx(6.0)
+    assert time.now - begun == pytest.approx(6.0, abs=0.01)
 
 
 @pytest.mark.parametrize("rules", ["", "127.0.0.1", "other, 127.0.0.1", "*", "example.org"])
@@ -400,6 +405,46 @@ def test_proxies(cache: FakeCache, client: Client, rules: str) -> None:
 def test_no_file_of_authorities(client: Client, tmp_path: Path) -> None:
     with pytest.raises(wire.BadAuthority, match=r"ca[.]pem"):
         client(ca_file=tmp_path / "ca.pem")
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for 127.0.0.1 that nobody else knows, with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    here = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1)
+        .not_valid_before(datetime(2020, 1, 1))
+        .not_valid_after(datetime(2120, 1, 1))
+        .add_extension(here, False)
+        .add_extension(x509.BasicConstraints(True, None), True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    path.write_bytes(key.private_bytes(pem, *plain) + made.public_bytes(pem))
+    return path
+
+
+def test_tls(certificate: Path, client: Client) -> None:
+    with FakeCache(certificate) as cache:
+        cache.files["/x"] = BODY
+        knowing = client(ca_file=certificate)
+        assert knowing.document(cache.url + "/x", len(BODY)) is not None
+        assert b"".join(knowing.body(cache.url + "/x")) == BODY
+        with pytest.raises(wire.Untrusted, match="self-signed"):
+            client().document(cache.url + "/x", len(BODY))
+        assert cache.count("/x") == 2
+
+
+def test_no_way_back_from_tls(certificate: Path, cache: FakeCache, client: Client) -> None:
+    with FakeCache(certificate) as secure:
+        secure.fail("/x", Status(302, {"Location": f"{cache.url}/x"}))
+        with pytest.raises(http.WrongAnswer, match=f"redirects to {cache.url}/x, which is not TLS"):
+            client(ca_file=certificate).document(secure.url + "/x", 9)
+    assert cache.asked == []
 
 
 def test_families() -> None:

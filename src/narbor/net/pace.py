@@ -17,6 +17,8 @@ Clock = Callable[[], float]
 Sleep = Callable[[float], object]
 
 _SLICE = 1.0
+_CREDIT = 0.25
+_SHORTEST = 0.005
 
 
 class Guard(httpcore.NetworkBackend):
@@ -130,7 +132,7 @@ class Rate:
         self._clock = clock
         self._sleep = sleep
         self._lock = threading.Lock()
-        self._due = 0.0
+        self._due = clock()
 
     def take(self, size: int) -> None:
         """Count `size` bytes that came, and sleep for as long as they came too early."""
@@ -138,6 +140,8 @@ class Rate:
             return
         with self._lock:
             now = self._clock()
-            self._due = max(self._due, now) + size / self._limit
+            # A sleep that took too long, or a short silence, may be made up for.
+            self._due = max(self._due, now - _CREDIT) + size / self._limit
             wait = self._due - now
-        self._sleep(wait)
+        if wait > _SHORTEST:
+            self._sleep(wait)

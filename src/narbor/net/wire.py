@@ -233,8 +233,12 @@ def _faults(name: str) -> Iterator[None]:
         httpcore.NetworkError,
         httpcore.RemoteProtocolError,
     ) as error:
-        if isinstance(error.__cause__, ssl.SSLCertVerificationError):
-            raise Untrusted(f"{name}: {error.__cause__.verify_message}") from error
+        # httpcore cuts the cause off, and leaves the context.
+        reason = error.__context__
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            raise Untrusted(
+                f"{name}: the certificate is no good: {reason.verify_message}"
+            ) from error
         raise Lost(f"{name}: {_words(error)}") from error
     except (httpcore.LocalProtocolError, httpcore.ProxyError) as error:
         raise Lost(f"{name}: {_words(error)}") from error
