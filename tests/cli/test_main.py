@@ -66,7 +66,10 @@ def test_reading_where_no_store_is_is_2(narbor: Program, words: tuple[str, ...])
     assert not narbor.home.exists()
 
 
-@pytest.mark.parametrize("text", ["", "/", "../..", "\x1b[31m", "x" * 5000, "é", "-", "a b\nc"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "/", "../..", "\x1b[31m", "x" * 5000, "\udce9", "a b\nc", "0" * 32 + "-a\x1b[31m\nb"],
+)
 def test_nonsense_for_a_path_is_2(filled: Program, text: str) -> None:
     """No text makes a traceback, and no control character reaches the terminal."""
     for verb in ("ls", "cat", "forget"):
@@ -74,6 +77,7 @@ def test_nonsense_for_a_path_is_2(filled: Program, text: str) -> None:
         assert done.returncode == 2
         assert "Traceback" not in done.stderr
         assert "\x1b" not in done.stderr
+        assert done.stderr.count("\n") == 1
         assert done.stdout == ""
 
 

@@ -3,14 +3,17 @@
 import json
 import shutil
 
+from narbor.blocks import frames
 from tests.cli.program import Farm, Program
 
 
 def damage(filled: Program) -> None:
-    """Change one byte in the middle of the only pack."""
+    """Change the last byte of the largest frame in the only pack: its checksum."""
     (pack,) = (filled.home / "packs").iterdir()
     data = bytearray(pack.read_bytes())
-    data[len(data) // 2] ^= 1
+    start = len(frames.MAGIC)
+    largest = max(frames.scan(bytes(data[start:]), start), key=lambda found: found.length)
+    data[largest.offset + largest.length - 1] ^= 1
     pack.write_bytes(data)
 
 

@@ -23,6 +23,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 PLAIN_SECONDS = 5.0
@@ -61,10 +62,10 @@ class Out:
     def result(self, document: object, text: str | None = None) -> None:
         """Give the result: `document` as JSON with --json, else `text` (None: nothing)."""
         if self.json:
-            json.dump(document, self.stdout, default=str, ensure_ascii=False)
+            json.dump(document, self.stdout, default=str)
             self.stdout.write("\n")
         elif text is not None:
-            self.stdout.write(text + "\n")
+            self.stdout.write(printable(text, keep="\n") + "\n")
 
     def event(self, document: Mapping[str, object], text: str | None = None) -> None:
         """Give one of many results, at once: a line of JSON, or a line of text."""
@@ -78,16 +79,16 @@ class Out:
     def say(self, text: str) -> None:
         """Tell the person something; not with -q."""
         if not self.quiet:
-            print(text, file=self.stderr, flush=True)
+            print(printable(text), file=self.stderr, flush=True)
 
     def detail(self, text: str) -> None:
         """Tell what only -v wants to hear."""
         if self.verbose:
-            print(text, file=self.stderr, flush=True)
+            print(printable(text), file=self.stderr, flush=True)
 
     def warn(self, text: str) -> None:
         """Say what went wrong without stopping the work."""
-        print(f"narbor: {text}", file=self.stderr, flush=True)
+        print(f"narbor: {printable(text)}", file=self.stderr, flush=True)
 
     @contextmanager
     def bar(self, title: str) -> Iterator[Bar]:
@@ -100,6 +101,18 @@ class Out:
             plain = _Plain(title, self)
             yield plain
             plain.finish()
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Return `text` with all escaped that is not for the eye, but for what `keep` has.
+
+    Names and reasons come from others, and could move the cursor about.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 def amount(size: float) -> str:
@@ -228,15 +241,15 @@ class _Drawn:
 
     def say(self, text: str) -> None:
         """Write a line above the bar."""
-        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._progress.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def _on_terminal(title: str, stream: TextIO) -> Iterator[Bar]:
     progress = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        _Counts(),
+        BarColumn(bar_width=12),
+        _Counts(Column(no_wrap=True)),
         TimeRemainingColumn(compact=True),
         console=Console(file=stream),
     )

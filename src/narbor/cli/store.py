@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from narbor import config as configuration
 from narbor import wiring
+from narbor.cli.out import printable
 from narbor.config import Config
 from narbor.errors import Refused
 from narbor.library import Library
@@ -56,5 +57,4 @@ def path_of(text: str, store: str) -> StorePath:
 
 def shown(name: bytes) -> str:
     """Spell a file name for a person: bytes that are no text, and control characters, escaped."""
-    text = name.decode(errors="backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return printable(name.decode(errors="backslashreplace"))
