@@ -45,9 +45,7 @@ class Address:
         bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
         digits = port.isascii() and port.isdigit() and len(port) <= 5
         if not bare or (":" in bare and bare == host) or not digits or int(port) > 65535:
-            raise BadAddress(
-                f"{text!r} is no place to listen at (HOST:PORT, [IPV6]:PORT, unix:PATH)"
-            )
+            raise BadAddress(f"{text!r} is no address (HOST:PORT, [IPV6]:PORT or unix:PATH)")
         return cls(bare, int(port))
 
     def url(self, tls: bool) -> str:
