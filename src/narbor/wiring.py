@@ -20,11 +20,10 @@ from narbor.blocks.packs import PackStore
 from narbor.blocks.reindex import Reread
 from narbor.catalogue import Catalogue
 from narbor.config import BadConfig, Config
-from narbor.dag.profile import NARBOR
 from narbor.doors.http import Door
 from narbor.doors.nix import NixDoor
 from narbor.errors import Refused, Unavailable
-from narbor.library import Library, seal_of
+from narbor.library import Library
 from narbor.library.admission import Admissions
 from narbor.names.keys import Keyring, PublicKey, SecretKey
 from narbor.net.http import Http
@@ -65,7 +64,9 @@ def open_library(config: Config, write: bool = False) -> Library:
     if write:
         blocks.catch_up()
         pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="blocks")
-        admissions = Admissions(blocks, catalogue, pool, NARBOR, _now, process(), seal_of)
+        admissions = Admissions(
+            blocks, catalogue, pool, profile.named(config.profile), _now, process()
+        )
     return Library(catalogue, blocks, admissions, _now, files.free, config.store)
 
 

@@ -15,7 +15,7 @@ from narbor.dag.profile import NARBOR, Profile
 from narbor.formats import nar, narinfo
 from narbor.formats.narinfo import Narinfo
 from narbor.formats.vouched import Vouched, vouch
-from narbor.library import Library, seal_of
+from narbor.library import Library
 from narbor.library.admission import Admissions
 from narbor.names import storepath
 from narbor.names.digest import Digest, Seal
@@ -33,7 +33,7 @@ def opened(folder: Path, profile: Profile = NARBOR, **names: str) -> Iterator[Li
     blocks.catch_up()
     catalogue = Catalogue.open(folder / "catalogue.sqlite")
     with ThreadPoolExecutor(2) as pool:
-        admissions = Admissions(blocks, catalogue, pool, profile, lambda: 7, "test", seal_of)
+        admissions = Admissions(blocks, catalogue, pool, profile, lambda: 7, "test")
         library = Library(catalogue, blocks, admissions, lambda: 7, files.free)
         try:
             yield library

@@ -23,7 +23,7 @@ from narbor.blocks.packs import PackStore
 from narbor.catalogue import Catalogue
 from narbor.dag.profile import NARBOR
 from narbor.errors import NarborError
-from narbor.library import Library, seal_of
+from narbor.library import Library
 from narbor.library.admission import Admissions
 from tests.fakes.files import Event, LossyFiles, survivors
 from tests.library.store import believed, file_nar
@@ -41,7 +41,7 @@ def opened(folder: Path, files: LossyFiles) -> Iterator[Library]:
     blocks.catch_up()
     catalogue = Catalogue.open(folder / "catalogue.sqlite")
     with ThreadPoolExecutor(1) as pool:
-        ins = Admissions(blocks, catalogue, pool, NARBOR, lambda: 7, "test", seal_of)
+        ins = Admissions(blocks, catalogue, pool, NARBOR, lambda: 7, "test")
         library = Library(catalogue, blocks, ins, lambda: 7, lambda: 1 << 40)
         yield library
         blocks.abandon()

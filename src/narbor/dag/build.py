@@ -5,7 +5,7 @@ file is its name and the numbers of its leaves. Once the last leaf is named, the
 from the leaves up, and the archive is spliced from the very tree that was built.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Protocol
@@ -67,12 +67,22 @@ class _Folder:
 _Entry = _File | _Folder | nar.Symlink
 
 
-def build(events: Iterable[nar.Event[bytes]], sink: Sink, profile: Profile) -> Roots:
-    """Keep one item in `sink`: return the roots of its tree and of its archive."""
+def build(
+    events: Iterable[nar.Event[bytes]],
+    sink: Sink,
+    profile: Profile,
+    seen: Callable[[Iterator[Piece]], Iterator[Piece]] = iter,
+) -> Roots:
+    """Keep one item in `sink`: return the roots of its tree and of its archive.
+
+    The archive's splice passes through `seen`, which gives it on unchanged; its leaves are named
+    and taken by then.
+    """
     top = _take(iter(events), sink, profile)
     builder = _Builder(profile, sink, sink.leaves())
     tree, _ = builder.entry(top)
-    archive, _, size = splice.link(nar.write(builder.events(top)), builder.put, profile.width)
+    pieces = seen(splice.merged(nar.write(builder.events(top))))
+    archive, _, size = splice.link(pieces, builder.put, profile.width)
     return Roots(tree, archive, size)
 
 

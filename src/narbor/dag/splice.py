@@ -51,13 +51,13 @@ def merged(pieces: Iterable[Piece]) -> Iterator[Piece]:
 
 
 def links(pieces: Iterable[Piece]) -> Iterator[tuple[Cid, int, int]]:
-    """Give a splice as links of a UnixFS file: (CID, cumulative size, file bytes) each.
+    """Give a merged splice as links of a UnixFS file: (CID, cumulative size, file bytes) each.
 
-    Neighbouring inline bytes are joined and then split into identity CIDs of 128 bytes, the last
-    one shorter; the split starts anew behind each leaf.
+    Inline bytes are split into identity CIDs of 128 bytes, the last one shorter; the split starts
+    anew behind each leaf.
     """
     longest = cid.LONGEST_INLINE
-    for piece in merged(pieces):
+    for piece in pieces:
         if isinstance(piece, Leaf):
             yield piece.cid, piece.size, piece.size
         else:
@@ -67,7 +67,7 @@ def links(pieces: Iterable[Piece]) -> Iterator[tuple[Cid, int, int]]:
 
 
 def link(pieces: Iterable[Piece], put: Put, width: int) -> tuple[Cid, int, int]:
-    """Write a splice as a UnixFS file; return its root, cumulative size and length in bytes."""
+    """Write a merged splice as a UnixFS file; return root, cumulative size, bytes of the file."""
     return layout.balanced(links(pieces), put, width)
 
 

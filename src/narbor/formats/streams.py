@@ -144,13 +144,35 @@ def limited(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
         yield chunk
 
 
-def checked(chunks: Iterable[bytes], seal: Seal, what: str) -> Iterator[bytes]:
+class Hashing(Protocol):
+    """A hash function on its way, as hashlib has them."""
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        """Take more bytes."""
+        ...
+
+    def digest(self) -> bytes:
+        """Return the hash of all bytes taken."""
+        ...
+
+
+def _as_it_is(function: Hashing) -> Hashing:
+    return function
+
+
+def checked(
+    chunks: Iterable[bytes],
+    seal: Seal,
+    what: str,
+    aside: Callable[[Hashing], Hashing] = _as_it_is,
+) -> Iterator[bytes]:
     """Give `chunks` again, and compare them with `seal` when they end.
 
     The last piece has been given before the verdict: keep nothing until the iterator is through.
+    `aside` may put the hash function elsewhere, on another thread say.
     Raises Mismatch, which names `what` and both values, and UnknownHash.
     """
-    function = _hash(seal.digest.algorithm)
+    function = aside(_hash(seal.digest.algorithm))
     size = 0
     for chunk in chunks:
         size += len(chunk)

@@ -10,15 +10,18 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from narbor.blocks.intake import Intake
 from narbor.blocks.packs import PackStore
 from narbor.catalogue import HOLD, Admitted, Catalogue, Claim
 from narbor.dag.build import Roots, build
 from narbor.dag.profile import Profile
+from narbor.dag.splice import Piece
 from narbor.formats import nar, narinfo
-from narbor.formats.streams import checked
+from narbor.formats.streams import Hashing, checked
 from narbor.formats.vouched import Vouched, discharge
+from narbor.library.aside import Aside
 from narbor.library.reading import Reader
 from narbor.names.digest import Digest
 from narbor.names.item import Item, Rendering
@@ -35,6 +38,25 @@ class _Group:
     ready: list[tuple[Admitted, int]] = field(default_factory=list)
 
 
+class _Rendered:
+    """The zstd rendering of an item, hashed while its archive is put together."""
+
+    def __init__(self, reader: Reader, state: Hashing) -> None:
+        self._reader = reader
+        self._state = state
+        self._size = 0
+
+    def passing(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
+        """Pass the archive's splice on."""
+        for piece, size in self._reader.sealed(pieces, self._state):
+            self._size += size
+            yield piece
+
+    def rendering(self) -> Rendering:
+        """Return what the rendering is, once the splice has passed."""
+        return Rendering("zstd", Digest("sha256", self._state.digest()), self._size)
+
+
 class Admissions:
     """Admits items, from any number of threads."""
 
@@ -46,7 +68,6 @@ class Admissions:
         profile: Profile,
         clock: Callable[[], int],
         process: str,
-        sha256: Callable[[Iterable[bytes]], tuple[Digest, int]],
     ) -> None:
         self._blocks = blocks
         self._catalogue = catalogue
@@ -54,7 +75,6 @@ class Admissions:
         self._profile = profile
         self._clock = clock
         self._process = process
-        self._sha256 = sha256
         self._reader = Reader(blocks)
         self._lock = threading.Lock()
         self._committing = threading.Lock()
@@ -72,10 +92,18 @@ class Admissions:
         sink = Intake(self._blocks, self._pool)
         try:
             claim = vouched.narinfo
-            chunks = checked(discharge(vouched, archive), claim.seal, f"the NAR of {claim.path}")
-            roots = build(nar.parse(chunks), sink, self._profile)
+            what = f"the NAR of {claim.path}"
+            chunks = checked(discharge(vouched, archive), claim.seal, what, self._aside)
+            rendered = _Rendered(self._reader, self._aside(sha256()))
+            # Nodes that hold data themselves have no frame: such an archive is read back.
+            late = self._profile.inline_executables
+            seen = iter if late else rendered.passing
+            roots = build(nar.parse(chunks), sink, self._profile, seen)
             sink.finish()
-            admitted = self._admitted(vouched, roots, origin, group.id)
+            if late:
+                for _ in rendered.passing(self._reader.splice(roots.archive)):
+                    pass
+            admitted = self._admitted(vouched, roots, rendered, origin, group.id)
         except BaseException:
             sink.abandon()
             self._leave(group)
@@ -85,7 +113,12 @@ class Admissions:
         self._leave(group)
         return admitted.item
 
-    def _admitted(self, vouched: Vouched, roots: Roots, origin: str, group: int) -> Admitted:
+    def _aside(self, function: Hashing) -> Hashing:
+        return Aside(function, self._pool)
+
+    def _admitted(
+        self, vouched: Vouched, roots: Roots, rendered: "_Rendered", origin: str, group: int
+    ) -> Admitted:
         claim = vouched.narinfo
         item = Item(
             path=claim.path,
@@ -102,12 +135,7 @@ class Admissions:
         )
         signed = narinfo.fingerprint(claim.path, claim.seal, claim.references)
         said = Claim(claim.path.base, origin, claim.text, signed, self._clock())
-        return Admitted(item, said, (self.render(item),), self._build_ids(item), group)
-
-    def render(self, item: Item) -> Rendering:
-        """Return what a zstd rendering of the item is: its hash and size."""
-        digest, size = self._sha256(self._reader.zstd(item.archive))
-        return Rendering("zstd", digest, size)
+        return Admitted(item, said, (rendered.rendering(),), self._build_ids(item), group)
 
     def _build_ids(self, item: Item) -> tuple[tuple[str, str], ...]:
         found = []

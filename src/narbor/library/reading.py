@@ -9,10 +9,12 @@ from itertools import islice
 from typing import Final
 
 from narbor.blocks import BlockMissing
+from narbor.blocks.index import Place
 from narbor.blocks.packs import PackStore
 from narbor.dag import splice, walk
 from narbor.dag.splice import Cut, Leaf, Piece
 from narbor.formats import nar, zstdframe
+from narbor.formats.streams import Hashing
 from narbor.names import cid
 from narbor.names.cid import Cid
 from narbor.names.item import Item
@@ -71,35 +73,48 @@ class Reader:
         Between leaves stand frames of stored bytes. The same root gives the same bytes as long as
         no frame at rest is made anew.
         """
-        return _gathered(self._frames(splice.read(root, self.node), start, stop))
+        return _gathered(self._frames(self.splice(root), start, stop))
+
+    def splice(self, root: Cid) -> Iterator[Piece]:
+        """Give the splice that the file at `root` stands for, inline bytes joined."""
+        return splice.read(root, self.node)
 
     def _frames(self, pieces: Iterator[Piece], start: int, stop: int | None) -> Iterator[bytes]:
         at = 0
         while batch := list(islice(pieces, _BATCH)):
-            places = iter(
-                self._blocks.places([piece.cid for piece in batch if isinstance(piece, Leaf)])
-            )
-            wanted: list[tuple[int, int, bytes | None]] = []
-            frames = []
-            for piece in batch:
-                place = next(places) if isinstance(piece, Leaf) else None
-                inline = zstdframe.stored(piece) if isinstance(piece, bytes) else None
-                size = place.length if place is not None else len(inline or b"")
+            wanted: list[tuple[int, int, bytes | Place]] = []
+            for part in self._parts(batch):
+                size = len(part) if isinstance(part, bytes) else part.length
                 low = max(start - at, 0)
                 high = size if stop is None else min(stop - at, size)
                 if low < high:
-                    wanted.append((low, high, inline))
-                    if place is not None:
-                        frames.append(place)
+                    wanted.append((low, high, part))
                 at += size
-                if stop is not None and at >= stop:
-                    break
-            found = self._blocks.frames(frames)
-            for low, high, inline in wanted:
-                data = next(found) if inline is None else inline
+            found = self._blocks.frames([p for _, _, p in wanted if not isinstance(p, bytes)])
+            for low, high, part in wanted:
+                data = part if isinstance(part, bytes) else next(found)
                 yield bytes(data[low:high])
             if stop is not None and at >= stop:
                 return
+
+    def _parts(self, batch: list[Piece]) -> Iterator[bytes | Place]:
+        """Give for each piece its frame of stored bytes, or the place of its leaf's frame."""
+        places = iter(self._blocks.places([p.cid for p in batch if isinstance(p, Leaf)]))
+        for piece in batch:
+            yield zstdframe.stored(piece) if isinstance(piece, bytes) else next(places)
+
+    def sealed(self, pieces: Iterator[Piece], state: Hashing) -> Iterator[tuple[Piece, int]]:
+        """Pass a splice on, with the size of each frame of its zstd rendering, as `zstd` gives it.
+
+        The frames themselves go into `state`. The leaves must be in the store already.
+        """
+        while batch := list(islice(pieces, _BATCH)):
+            parts = list(self._parts(batch))
+            found = self._blocks.frames([part for part in parts if not isinstance(part, bytes)])
+            for piece, part in zip(batch, parts, strict=True):
+                data = part if isinstance(part, bytes) else next(found)
+                state.update(data)
+                yield piece, len(data)
 
     def entries(self, item: Item) -> Iterator[Entry]:
         """Give the item's tree flat, in the order of its NAR."""
