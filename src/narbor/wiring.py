@@ -20,6 +20,7 @@ from narbor.blocks.packs import PackStore
 from narbor.blocks.reindex import Reread
 from narbor.catalogue import Catalogue
 from narbor.config import BadConfig, Config
+from narbor.dag import profile
 from narbor.doors.http import Door
 from narbor.doors.nix import NixDoor
 from narbor.errors import Refused, Unavailable
