@@ -98,6 +98,8 @@ def program(folder: Path, listen: str | None = None, **options: object) -> Itera
         subprocess.Popen(
             [sys.executable, "-m", "tests.serve.program", listen or f"127.0.0.1:{port}", *words],
             cwd=ROOT,
+            # A server that is killed cannot take its folder away.
+            env={**os.environ, "TMPDIR": str(folder)},
             stdin=subprocess.DEVNULL,
             stdout=errors,
             stderr=errors,
