@@ -14,6 +14,7 @@ from narbor.names import cid
 from narbor.names.cid import Cid
 
 _BATCH: Final = 1 << 20  # bytes in one job: large enough for small leaves to share its price
+_SMALL: Final = 64 << 10  # bytes that are kept sooner than another thread has woken up
 _AHEAD: Final = 6  # jobs under way for one item: bounds the memory
 
 
@@ -55,7 +56,10 @@ class Intake:
 
     def leaves(self) -> Sequence[Cid]:
         """Name all leaves taken so far, in order."""
-        if self._held:
+        if self._held and not self._jobs and self._size < _SMALL:
+            self._leaves += self._keep_leaves(self._held)
+            self._held, self._size = [], 0
+        elif self._held:
             self._submit()
         while self._jobs:
             self._leaves += self._jobs.popleft().result()
@@ -80,7 +84,10 @@ class Intake:
     def finish(self) -> None:
         """Wait until every block is in the store; raises what went wrong on the way."""
         self.leaves()
-        if self._nodes:
+        if self._nodes and not self._writes and self._nodes_size < _SMALL:
+            self._store.put_many(self._nodes)
+            self._nodes, self._nodes_size = [], 0
+        elif self._nodes:
             self._write_nodes()
         while self._writes:
             self._writes.popleft().result()

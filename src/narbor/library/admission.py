@@ -27,6 +27,11 @@ from narbor.names.digest import Digest
 from narbor.names.item import Item, Rendering
 
 _BUILD_IDS = b"lib/debug/.build-id"
+_WORTH_A_THREAD = 1 << 20  # bytes: a smaller NAR is hashed before another thread has woken up
+
+
+def _in_place(function: Hashing) -> Hashing:
+    return function
 
 
 @dataclass(slots=True)
@@ -93,8 +98,9 @@ class Admissions:
         try:
             claim = vouched.narinfo
             what = f"the NAR of {claim.path}"
-            chunks = checked(discharge(vouched, archive), claim.seal, what, self._aside)
-            rendered = _Rendered(self._reader, self._aside(sha256()))
+            aside = self._aside if claim.seal.size >= _WORTH_A_THREAD else _in_place
+            chunks = checked(discharge(vouched, archive), claim.seal, what, aside)
+            rendered = _Rendered(self._reader, aside(sha256()))
             # Nodes that hold data themselves have no frame: such an archive is read back.
             late = self._profile.inline_executables
             seen = iter if late else rendered.passing

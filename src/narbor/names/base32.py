@@ -9,7 +9,10 @@ import base64
 from narbor.errors import Rejected
 
 NIX_ALPHABET = "0123456789abcdfghijklmnpqrsvwxyz"
-_NIX_VALUE = {letter: value for value, letter in enumerate(NIX_ALPHABET)}
+_RFC_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+_FROM_RFC = bytes.maketrans(_RFC_ALPHABET, NIX_ALPHABET.encode())
+# What `int` reads as digits to the base 32.
+_TO_DIGITS = str.maketrans(NIX_ALPHABET, "0123456789abcdefghijklmnopqrstuv")
 
 
 class MalformedBase32(Rejected):
@@ -18,9 +21,11 @@ class MalformedBase32(Rejected):
 
 def nix(data: bytes) -> str:
     """Spell `data` in Nix's base 32: ceil(8 n / 5) letters for n bytes."""
-    number = int.from_bytes(data, "little")
     length = (len(data) * 8 + 4) // 5
-    return "".join(NIX_ALPHABET[number >> 5 * i & 31] for i in reversed(range(length)))
+    # RFC 4648 has the most significant digit first too, of groups of five bytes.
+    groups = bytes(-len(data) % 5) + data[::-1]
+    spelt = base64.b32encode(groups).translate(_FROM_RFC).decode()
+    return spelt[len(spelt) - length :]
 
 
 def parse_nix(text: str, size: int) -> bytes:
@@ -30,12 +35,10 @@ def parse_nix(text: str, size: int) -> bytes:
     """
     if len(text) != (size * 8 + 4) // 5:
         raise MalformedBase32(f"{text!r} is not the Nix base 32 of {size} bytes")
-    number = 0
-    for letter in text:
-        value = _NIX_VALUE.get(letter)
-        if value is None:
-            raise MalformedBase32(f"{text!r} has {letter!r}, which Nix base 32 does not know")
-        number = number << 5 | value
+    foreign = text.strip(NIX_ALPHABET)
+    if foreign:
+        raise MalformedBase32(f"{text!r} has {foreign[0]!r}, which Nix base 32 does not know")
+    number = int(text.translate(_TO_DIGITS), 32) if text else 0
     if number >> size * 8:
         raise MalformedBase32(f"{text!r} has bits past its {size} bytes")
     return number.to_bytes(size, "little")

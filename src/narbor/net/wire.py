@@ -5,10 +5,13 @@ stands, and a small request costs half of what it does through httpx.
 
 Small documents go over HTTP/2 where a server has it: hundreds of questions share one connection.
 Archives go over HTTP/1.1: with HTTP/2, the window of one stream (64 KiB) would bound their speed.
+HTTP/1.1 takes a connection for each exchange under way. These do not come from one pool, in which
+all threads would queue for one lock and look at each other's connections.
 """
 
 import ssl
 import threading
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +29,9 @@ from narbor.net import credentials, pace
 USER_AGENT: Final = f"narbor/{VERSION}"
 _HEAD_SECONDS: Final = 120.0
 _PLAIN: Final = "%/:=&?~#+!$,;'@()*[]"
+
+
+_Place = tuple[str | None, str, str]  # proxy, scheme, host and port
 
 
 class Lost(Unavailable):
@@ -81,15 +87,39 @@ class Wire:
         self._clock = clock
         self._over = over
         self._proxies = getproxies_environment() if options.proxies is None else options.proxies
-        self._pools: dict[tuple[str | None, bool], httpcore.ConnectionPool] = {}
-        for proxy in {None, *map(self._proxy_named, ("http", "https"))}:
-            for http2 in (False, True):
-                self._pools[proxy, http2] = self._pool(proxy, http2)
+        # httpcore writes into a context what it will speak, so there are two.
+        self._contexts = {http2: _context(options.ca_file) for http2 in (False, True)}
+        self._shared = {
+            proxy: self._pool(proxy, True, options.connections)
+            for proxy in {None, self._proxy_named("https")}
+        }
+        self._lanes: list[httpcore.ConnectionPool] = []
+        self._idle: defaultdict[_Place, list[httpcore.ConnectionPool]] = defaultdict(list)
 
     def close(self) -> None:
         """Close all connections."""
-        for pool in self._pools.values():
+        for pool in (*self._shared.values(), *self._lanes):
             pool.close()
+
+    @contextmanager
+    def _connections(self, url: str, small: bool) -> Iterator[httpcore.ConnectionPool]:
+        """Lend connections to where `url` is: one of our own, or those that all share."""
+        parts = credentials.split(url)
+        proxy = self._proxy(url)
+        if small and self._options.http2 and parts.scheme == "https":
+            yield self._shared[proxy]
+            return
+        # What lists do for one element is safe among threads.
+        idle = self._idle[proxy, parts.scheme, parts.netloc.rpartition("@")[2]]
+        try:
+            lane = idle.pop()
+        except IndexError:
+            lane = self._pool(proxy, False, 1)
+            self._lanes.append(lane)
+        try:
+            yield lane
+        finally:
+            idle.append(lane)
 
     @contextmanager
     def exchange(
@@ -106,16 +136,16 @@ class Wire:
         """
         name = credentials.bare(url)
         request = self._request(method, url, headers, content)
-        pool = self._pools[self._proxy(url), small and self._options.http2]
-        with _faults(name):
-            response = pool.handle_request(request)
-        try:
-            stream = response.extensions.get("network_stream")
-            if isinstance(stream, pace.GuardedStream):
-                stream.answered()
-            yield Answer(name, response.status, _headers(response), _body(response, name))
-        finally:
-            response.close()
+        with self._connections(url, small) as pool:
+            with _faults(name):
+                response = pool.handle_request(request)
+            try:
+                stream = response.extensions.get("network_stream")
+                if isinstance(stream, pace.GuardedStream):
+                    stream.answered()
+                yield Answer(name, response.status, _headers(response), _body(response, name))
+            finally:
+                response.close()
 
     def _request(
         self, method: str, url: str, headers: Mapping[str, str], content: bytes | None
@@ -158,13 +188,13 @@ class Wire:
             return None
         return self._proxy_named(parts.scheme)
 
-    def _pool(self, proxy: str | None, http2: bool) -> httpcore.ConnectionPool:
+    def _pool(self, proxy: str | None, http2: bool, most: int) -> httpcore.ConnectionPool:
         options = self._options
         head = None if http2 else _HEAD_SECONDS
         return httpcore.ConnectionPool(
-            ssl_context=_context(options.ca_file),
+            ssl_context=self._contexts[http2],
             proxy=None if proxy is None else _via(proxy),
-            max_connections=options.connections,
+            max_connections=most,
             keepalive_expiry=30.0,
             http2=http2,
             network_backend=pace.Guard(
