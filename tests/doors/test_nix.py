@@ -105,6 +105,18 @@ def test_any_range_of_an_archive_is_that_slice(prefix: str, data: st.DataObject)
     assert answer.header("accept-ranges") == "bytes"
 
 
+def test_what_is_not_rendered_as_zstd_is_named_as_it_is() -> None:
+    library = FakeLibrary(retired=True)
+    item = library.add("hello", b"hello")
+    said = narinfo.parse(body(ask(NixDoor(library), f"/{item.path.hash_part}.narinfo")))
+    assert (said.compression, said.file_hash, said.file_size) == (
+        "none",
+        item.seal.digest,
+        item.seal.size,
+    )
+    assert body(ask(NixDoor(library), f"/{said.url}")) == library.archives[item.seal.digest]
+
+
 def test_archives_are_immutable_and_tagged_by_content() -> None:
     library = FakeLibrary()
     item = library.add("x", b"y" * 3000)

@@ -92,6 +92,7 @@ class FakeLibrary:
     open_bodies: int = 0
     changes: int = 0
     closed: bool = False
+    retired: bool = False
 
     def add(
         self,
@@ -135,7 +136,7 @@ class FakeLibrary:
     def rendering(self, item: Item, compression: str) -> Rendering:
         """Return a rendering, always the same."""
         self._ask("rendering")
-        if compression == "none":
+        if compression == "none" or self.retired:
             return Rendering("none", item.seal.digest, item.seal.size)
         packed = zstandard.compress(self.archives[item.seal.digest], 1)
         return Rendering("zstd", Digest("sha256", sha256(packed).digest()), len(packed))

@@ -56,7 +56,10 @@ class Shelf(Protocol):
         ...
 
     def rendering(self, item: Item, compression: str) -> Rendering:
-        """Return what is advertised of the archive; `none` gives NarHash and NarSize."""
+        """Return what is advertised of the archive; `none` gives NarHash and NarSize.
+
+        It may be `none` when zstd was asked for: see its own `compression`.
+        """
         ...
 
     def archive(self, item: Item, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
@@ -128,7 +131,8 @@ class NixDoor:
             return ABSENT
         rendering = self.library.rendering(item, self.compression)
         seal = (rendering.digest, rendering.size)
-        text = narinfo.of_item(item, _url(rendering), self.compression, *seal, self._signed(item))
+        form, signed = rendering.compression, self._signed(item)
+        text = narinfo.of_item(item, _url(rendering), form, *seal, signed)
         return _document(request, text, "text/x-nix-narinfo", KEPT, ready=True)
 
     def archive(self, request: Request, hash: str) -> Answer:

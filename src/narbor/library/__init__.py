@@ -94,19 +94,24 @@ class Library:
         return (item, found[1]) if found and item else None
 
     def rendering(self, item: Item, compression: str) -> Rendering:
-        """Return what the item's archive is in `compression` (none, zstd)."""
+        """Return what the item's archive is in `compression` (none, zstd).
+
+        Where zstd was retired and nobody here may write its successor down, it is `none`: what is
+        named must be found again.
+        """
+        plain = Rendering("none", item.seal.digest, item.seal.size)
         if compression == "none":
-            return Rendering("none", item.seal.digest, item.seal.size)
+            return plain
         if compression != "zstd":
             raise Refused(f"archives are not rendered as {compression}: none and zstd are")
         kept = self.catalogue.rendering(item.path.base, compression)
         if kept is not None:
             return kept
-        # Retired by a repair: it is made when it is next asked for, by whoever may write it down.
+        if self._admissions is None:
+            return plain
+        # Retired by a repair: it is made when it is next asked for.
         digest, size = seal_of(self._reader.zstd(item.archive))
         made = Rendering("zstd", digest, size)
-        if self._admissions is None:
-            return made
         return self.catalogue.keep_rendering(item.path.base, made) or made
 
     def version(self) -> int:

@@ -123,4 +123,6 @@ def _retire(library: Library, base: str) -> Iterator[Retired]:
         return
     for drifted in check_renderings(library, item):
         library.catalogue.retire_rendering(base, drifted.rendering.compression)
+        # Servers only read: the new one is written down here.
+        library.rendering(item, drifted.rendering.compression)
         yield Retired(base, drifted.rendering.compression)
