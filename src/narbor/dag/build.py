@@ -162,18 +162,20 @@ class _Builder:
             return cid.inline(block, cid.DAG_PB)
         return self._sink.node(block)
 
-    def events(self, entry: _Entry) -> Iterator[nar.Event[Piece]]:
+    def events(self, top: _Entry) -> Iterator[nar.Event[Piece]]:
         """Give the tree as events whose contents are leaves and inline bytes."""
-        match entry:
-            case _File(name, executable, size, content):
-                yield nar.File(name, executable, size)
-                for piece in content if size else ():
+        ahead: list[_Entry | nar.End] = [top]
+        while ahead:
+            entry = ahead.pop()
+            if isinstance(entry, _File):
+                yield nar.File(entry.name, entry.executable, entry.size)
+                for piece in entry.content if entry.size else ():
                     yield nar.Data(self._piece(piece))
-            case _Folder(name, entries):
-                yield nar.Directory(name)
-                yield from chain.from_iterable(map(self.events, entries))
-                yield nar.END
-            case nar.Symlink():
+            elif isinstance(entry, _Folder):
+                yield nar.Directory(entry.name)
+                ahead.append(nar.END)
+                ahead += reversed(entry.entries)
+            else:
                 yield entry
 
     def entry(self, entry: _Entry) -> tuple[Cid, int]:

@@ -15,6 +15,7 @@ from typing import Final
 from pyfastcdc import FastCDC
 
 from narbor.dag.profile import Profile
+from narbor.dag.search import find
 
 _MARK: Final = b"/store/"
 _PREFIXES: Final = (b"/nix", b"/gnu")
@@ -28,7 +29,7 @@ _WINDOW: Final = 8
 
 def references(data: bytes, start: int = 0) -> Iterator[int]:
     """Give the offset of each hash part in `data`, from `start` on, in order."""
-    at = data.find(_MARK, max(start, 4))
+    at = find(data, _MARK, max(start, 4))
     while at >= 0:
         begin = at + len(_MARK)
         hash_part = data[begin : begin + _HASH]
@@ -40,9 +41,9 @@ def references(data: bytes, start: int = 0) -> Iterator[int]:
         ):
             yield begin
             start = begin + _HASH
-            at = data.find(_MARK, start + 4)
+            at = find(data, _MARK, start + 4)
         else:
-            at = data.find(_MARK, at + 1)
+            at = find(data, _MARK, at + 1)
 
 
 class Cutter:
@@ -77,7 +78,10 @@ class Cutter:
                 held = [data[rest:]]
                 size -= rest
         data = held[0] if len(held) == 1 else b"".join(held)
-        yield from self._whole(data)
+        if len(data) > self._profile.smallest or _MARK in data:
+            yield from self._whole(data)
+        elif data:
+            yield data
 
     def _fixed(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         largest = self._profile.largest
