@@ -6,9 +6,14 @@ They also name what the checklist claims and this run did not show.
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import checklist
 from tests.peers import registry
+
+# No test is timed: a busy machine is no fault of the code.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 def _whole(config: pytest.Config) -> bool:

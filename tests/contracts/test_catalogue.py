@@ -428,7 +428,7 @@ def _complete(graph: list[set[int]], here: set[int]) -> set[int]:
     return done
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(_GRAPH, _STEPS)
 def test_completeness_is_kept_true(
     graph: list[set[int]], steps: list[list[tuple[bool, int]]]

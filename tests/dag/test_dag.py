@@ -133,7 +133,7 @@ def test_pieces_do_not_depend_on_chunks(content: bytes, size: int) -> None:
     assert list(Cutter(NARBOR).pieces(chunked(content, size))) == whole
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.data())
 def test_pieces_of_large_files_do_not_depend_on_chunks(data: st.DataObject) -> None:
     """References fall on and around the borders of the cutter's window."""

@@ -163,7 +163,7 @@ def test_small_files_are_cut_as_the_plain_cutter_does(data: bytes, chunk: int) -
     assert list(Cutter(NARBOR).pieces(chunked(data, chunk))) == list(plain_pieces(data))
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.data())
 def test_large_files_are_cut_as_the_plain_cutter_does(data: st.DataObject) -> None:
     """Lengths are odd and even, and references stand anywhere, also one upon another."""

@@ -314,7 +314,7 @@ _HISTORY = st.lists(
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(_HISTORY)
 def test_whatever_happens_what_is_pinned_is_whole(
