@@ -99,9 +99,7 @@ def test_entries_know_where_contents_lie(tmp_path: Path) -> None:
         assert library.file(item, b"link") is None
 
 
-@settings(
-    max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(archive=archives, data=st.data())
 def test_any_tree_any_range(tmp_path: Path, archive: bytes, data: st.DataObject) -> None:
     with opened(tmp_path) as library:

@@ -313,9 +313,7 @@ _HISTORY = st.lists(
 )
 
 
-@settings(
-    max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(_HISTORY)
 def test_whatever_happens_what_is_pinned_is_whole(
     tmp_path_factory: pytest.TempPathFactory, history: list[tuple[str, int]]
