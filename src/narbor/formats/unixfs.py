@@ -64,10 +64,18 @@ _FILE_MESSAGE: Final = re.compile(
 _LEAF_LINKS: Final = [
     bytes([0x12, 41 + length, 0x0A, 36, 1, cids.RAW, cids.SHA256, 32]) for length in range(5)
 ]
-_INLINE_LINKS: Final = [
-    bytes([0x12, 10 + size, 0x0A, 4 + size, 1, cids.RAW, cids.IDENTITY, size])
-    for size in range(118)
-]
+
+
+def _before_inline(size: int) -> tuple[bytes, int]:
+    """Return what stands before `size` bytes in the link that holds them; where its CID begins."""
+    head = bytes((1, cids.RAW, cids.IDENTITY)) + cids.varint(size)
+    hash = b"\x0a" + cids.varint(len(head) + size)
+    length = len(hash) + len(head) + size + len(b"\x12\0\x18") + len(cids.varint(size))
+    start = b"\x12" + cids.varint(length) + hash
+    return start + head, len(start)
+
+
+_INLINE_LINKS: Final = [_before_inline(size) for size in range(cids.LONGEST_INLINE + 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +174,8 @@ def _foreseen(block: bytes) -> list[tuple[Cid, int]] | None:
     links: list[Cid] = []
     at, starts = 0, block.startswith
     for size, number in zip(sizes, encoded, strict=True):
-        if size < 118 and starts(_INLINE_LINKS[size], at):
-            begin, at = at + 4, at + 8 + size
+        if size <= cids.LONGEST_INLINE and starts((before := _INLINE_LINKS[size])[0], at):
+            begin, at = at + before[1], at + len(before[0]) + size
         elif starts(_LEAF_LINKS[len(number)], at):
             begin, at = at + 4, at + 40
         elif block[at] == 0x12:
