@@ -3,7 +3,7 @@
 Nix resumes a download without asking whether the file is still the same.
 """
 
-import os
+import sysconfig
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -100,7 +100,7 @@ class Home:
     def served(self) -> Iterator[httpx.Client]:
         """Run the server for a while."""
         port = free_port()
-        argv = (str(Path(os.sys.executable).with_name("narbor")), "--home", str(self.narbor.home))
+        argv = (str(Path(sysconfig.get_path("scripts"), "narbor")), "--home", str(self.narbor.home))
         words = ("serve", "--listen", f"127.0.0.1:{port}")
         with (
             Server((*argv, *words), port, self.narbor.home.with_suffix(".log")) as server,

@@ -63,6 +63,8 @@ class Index:
         self._local = threading.local()
         self._all: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
+        self._watching = threading.Lock()
+        self._watcher: sqlite3.Connection | None = None
         self._writer: sqlite3.Connection | None = None
         if write:
             self._writer = self._connect()
@@ -237,8 +239,12 @@ class Index:
         return int(row[0]), int(row[1]), int(row[2])
 
     def version(self) -> int:
-        """Return a number that changes whenever another connection has written."""
-        return int(self._reader.execute("PRAGMA data_version").fetchone()[0])
+        """Return a number that changes whenever anybody has written; cheap, for any thread."""
+        # SQLite's counter speaks of the connection that asks, so one connection asks always.
+        with self._watching:
+            if self._watcher is None:
+                self._watcher = self._connect()
+            return int(self._watcher.execute("PRAGMA data_version").fetchone()[0])
 
     def clear(self) -> None:
         """Forget everything, to be read anew from the packs."""

@@ -93,13 +93,14 @@ class PackStore:
                     break
                 end = place.offset + place.length
                 stop += 1
-            run = memoryview(self._read(first.pack, first.offset, end - first.offset))
+            run = memoryview(self.read(first.pack, first.offset, end - first.offset))
             for place in places[at:stop]:
                 start = place.offset - first.offset
                 yield run[start : start + place.length]
             at = stop
 
-    def _read(self, pack: int, offset: int, length: int) -> bytes:
+    def read(self, pack: int, offset: int, length: int) -> bytes:
+        """Return the bytes of a pack at `offset`: fewer, or none, when it ends or is gone."""
         if (
             pack == self._pack_id
             and self._buffered
@@ -112,6 +113,10 @@ class PackStore:
             self._names = {id: name for id, (name, _) in self.index.packs().items()}
             name = self._names.get(pack, "")
         return self.files.read(name, offset, length)
+
+    def decoded(self, frame: memoryview, size: int) -> bytes | None:
+        """Return the block of `size` bytes in a frame; None if the frame is damaged."""
+        return self._codec.decompress(frame, size)
 
     def get_many(self, names: Sequence[Cid]) -> Iterator[bytes]:
         """Give the blocks in the order asked for; raises BlockMissing, BlockDamaged."""

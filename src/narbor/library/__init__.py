@@ -9,6 +9,7 @@ from narbor.catalogue import Catalogue, Conflict, Failure, Hidden, Pin, Sizes
 from narbor.errors import Refused
 from narbor.formats.vouched import Vouched
 from narbor.library.admission import Admissions
+from narbor.library.plans import Plans
 from narbor.library.reading import Entry, Reader
 from narbor.names import storepath
 from narbor.names.digest import Digest
@@ -49,7 +50,8 @@ class Library:
         self.blocks = blocks
         self._admissions = admissions
         self._clock = clock
-        self._reader = Reader(blocks)
+        # Whoever writes appends, moves and abandons what a plan would speak of.
+        self._reader = Reader(blocks, Plans() if admissions is None else None)
         self.free_bytes = free_bytes
 
     # --- looking up ----------------------------------------------------------------------------

@@ -15,6 +15,8 @@ from narbor.dag import splice, walk
 from narbor.dag.splice import Cut, Leaf, Piece
 from narbor.formats import nar, zstdframe
 from narbor.formats.streams import Hashing
+from narbor.library import plans
+from narbor.library.plans import Plans, Stretch
 from narbor.names import cid
 from narbor.names.cid import Cid
 from narbor.names.item import Item
@@ -41,8 +43,10 @@ class Entry:
 class Reader:
     """Reads items out of packs."""
 
-    def __init__(self, blocks: PackStore) -> None:
+    def __init__(self, blocks: PackStore, plans: Plans | None = None) -> None:
+        """Read from `blocks`; `plans` are kept where nobody writes through the same store."""
         self._blocks = blocks
+        self._plans = plans
 
     def node(self, name: Cid) -> bytes:
         """Return a node, also one that stands in its CID; raises BlockMissing, BlockDamaged."""
@@ -55,8 +59,59 @@ class Reader:
 
     def content(self, root: Cid, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Give the bytes [start, stop) of the UnixFS file at `root`."""
-        cuts = splice.pieces(root, self.node, start, stop)
-        return _gathered(self._content(cuts))
+        return self._planned(root, False, start, stop)
+
+    def _planned(self, root: Cid, packed: bool, start: int, stop: int | None) -> Iterator[bytes]:
+        version = 0 if self._plans is None else self._blocks.index.version()
+        plan = None if self._plans is None else self._plans.get(root, packed, version)
+        if plan is None and start and not packed:
+            yield from self._found(root, packed, start, stop)
+            return
+        at, made = 0, []
+        for stretch in self._plan(root, packed) if plan is None else plan:
+            made.append(stretch)
+            low, high = max(start - at, 0), stretch.size if stop is None else stop - at
+            if low < min(high, stretch.size):
+                data = self._made(stretch, packed)
+                if data is None:
+                    # Moved, or damaged: looking for each block tells.
+                    yield from self._found(root, packed, at + low, stop)
+                    return
+                yield data if low == 0 and high >= stretch.size else data[low:high]
+            at += stretch.size
+            if stop is not None and at >= stop:
+                return
+        if plan is None and self._plans is not None:
+            self._plans.keep(root, packed, version, tuple(made))
+
+    def _plan(self, root: Cid, packed: bool) -> Iterator[Stretch]:
+        return plans.stretches(self.splice(root), self._blocks.places, packed)
+
+    def _made(self, stretch: Stretch, packed: bool) -> bytes | None:
+        """Return the bytes of a stretch; None where they cannot be read as they were planned."""
+        run = memoryview(b"")
+        if stretch.length:
+            run = memoryview(self._blocks.read(stretch.pack, stretch.offset, stretch.length))
+            if len(run) != stretch.length:
+                return None
+        out: list[bytes | memoryview] = []
+        for part in stretch.parts:
+            if isinstance(part, bytes):
+                out.append(part)
+                continue
+            frame = run[part.start : part.stop]
+            block = frame if packed else self._blocks.decoded(frame, part.size)
+            if block is None:
+                return None
+            out.append(block)
+        only = out[0]
+        return only if len(out) == 1 and isinstance(only, bytes) else b"".join(out)
+
+    def _found(self, root: Cid, packed: bool, start: int, stop: int | None) -> Iterator[bytes]:
+        """Give the bytes [start, stop) with a look for each block: the slow way, and the last."""
+        if packed:
+            return _gathered(self._frames(self.splice(root), start, stop))
+        return _gathered(self._content(splice.pieces(root, self.node, start, stop)))
 
     def _content(self, cuts: Iterator[Cut]) -> Iterator[bytes]:
         while batch := list(islice(cuts, _BATCH)):
@@ -73,7 +128,7 @@ class Reader:
         Between leaves stand frames of stored bytes. The same root gives the same bytes as long as
         no frame at rest is made anew.
         """
-        return _gathered(self._frames(self.splice(root), start, stop))
+        return self._planned(root, True, start, stop)
 
     def splice(self, root: Cid) -> Iterator[Piece]:
         """Give the splice that the file at `root` stands for, inline bytes joined."""
