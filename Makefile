@@ -32,7 +32,7 @@ check: $(VENV)/.test-ready
 	scripts/check
 
 bench: $(VENV)/.test-ready
-	$(PY) bench/run.py
+	PYTHONPATH=. $(PY) -m bench.run $(ARGS)
 
 clean:
 	rm -rf $(VENV) build

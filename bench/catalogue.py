@@ -1,4 +1,4 @@
-"""How fast the catalogue is, and how large: `python bench/catalogue.py [ITEMS] [FOLDER]`.
+"""How fast the catalogue is, and how large: `python -m bench.catalogue [ITEMS]`.
 
 Input: a made-up farm of ITEMS items (a million by default), up to ten references each, 50 deep,
 arriving in batches of 2,000 in three orders: references first, shuffled, referrers first.
@@ -13,6 +13,8 @@ from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
 
+from bench.measure import Row, at_least, at_most
+
 from narbor.catalogue import Admitted, Catalogue, Claim
 from narbor.formats.narinfo import fingerprint
 from narbor.names import base32, cid
@@ -23,6 +25,7 @@ from narbor.names.storepath import StorePath
 DEPTH = 50
 BATCH = 2_000
 MIXED = 50_000
+ITEMS = 1_000_000
 
 
 def path(number: int) -> StorePath:
@@ -85,50 +88,50 @@ def orders(count: int) -> Iterator[tuple[str, list[int]]]:
     yield "referrers first", list(reversed(range(count)))
 
 
-def main(count: int, folder: Path) -> None:
-    """Fill, open, look up, remove; print what each took."""
+def rows(folder: Path, count: int = ITEMS) -> Iterator[Row]:
+    """Fill in three orders, the first of which is the peer of the others; open; look up."""
+    spent: dict[str, float] = {}
     for name, order in orders(min(MIXED, count)):
-        file = folder / f"{name}.sqlite"
-        catalogue = Catalogue.open(file)
-        spent = fill(catalogue, order, len(order))
-        hidden = catalogue.sizes().hidden
-        print(
-            f"record {len(order)}, {name}: {spent / len(order) * 1e6:.0f} us/item, {hidden} hidden"
-        )
-        began = perf_counter()
-        catalogue.remove([path(0).base])
-        seconds, hidden = perf_counter() - began, catalogue.sizes().hidden
-        print(f"  remove the lowest: {seconds:.2f} s, {hidden} hidden")
+        catalogue = Catalogue.open(folder / f"{name}.sqlite")
+        spent[name] = fill(catalogue, order, len(order))
+        assert catalogue.sizes().hidden == 0, "a whole world shows every item"
         catalogue.close()
+    first, *others = spent
+    for name in others:
+        yield at_least(
+            f"record {len(order):,} items that arrive {name}",
+            f"{len(order) / spent[name]:,.0f} items/s", f"{len(order) / spent[first]:,.0f} items/s",
+            spent[first] / spent[name], 0.5, f"the same, {first}",
+        )  # fmt: skip
     file = folder / "catalogue.sqlite"
     catalogue = Catalogue.open(file)
-    spent = fill(catalogue, list(range(count)), count)
+    fill(catalogue, list(range(count)), count)
     catalogue.close()
-    size = file.stat().st_size / count
-    print(f"record {count}: {spent / count * 1e6:.0f} us/item, {size:.0f} B/item")
     began = perf_counter()
     catalogue = Catalogue.open(file, write=False)
     catalogue.sizes()
-    print(f"open and totals: {(perf_counter() - began) * 1000:.1f} ms")
+    took = (perf_counter() - began) * 1000
+    size = file.stat().st_size / count
+    yield at_most(
+        f"open a catalogue of {count:,} items ({size:.0f} bytes each), and its totals",
+        f"{took:.1f} ms", took, 1000, "ms",
+    )  # fmt: skip
     asked = [path(n).hash_part for n in random.Random(2).sample(range(count), min(20_000, count))]
-    for name in ("first", "again"):
+    for name, parts in (("one that is here", asked), ("one that is not", [p[::-1] for p in asked])):
         began = perf_counter()
-        found = sum(catalogue.shown(part) is not None for part in asked)
-        print(f"look up {found}, {name}: {(perf_counter() - began) / len(asked) * 1e6:.1f} us each")
-    began = perf_counter()
-    for part in asked:
-        catalogue.find(part[::-1])
-    print(f"look up what is not here: {(perf_counter() - began) / len(asked) * 1e6:.1f} us each")
-    began = perf_counter()
-    known = catalogue.known(path(n).base for n in range(100_000))
-    print(f"known: {len(known)} of 100000 in {perf_counter() - began:.2f} s")
+        found = sum(catalogue.shown(part) is not None for part in parts)
+        took = (perf_counter() - began) / len(parts) * 1e6
+        assert found == (len(parts) if parts is asked else 0)
+        yield at_most(f"look up an item, {name}", f"{took:.1f} us", took, 50, "us")
     catalogue.close()
 
 
+def main(count: int) -> None:
+    """Measure in a folder that goes away."""
+    with tempfile.TemporaryDirectory(prefix="narbor-bench-") as folder:
+        for row in rows(Path(folder), count):
+            print(row)
+
+
 if __name__ == "__main__":
-    items = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
-    if len(sys.argv) > 2:
-        main(items, Path(sys.argv[2]))
-    else:
-        with tempfile.TemporaryDirectory() as made:
-            main(items, Path(made))
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else ITEMS)

@@ -9,18 +9,29 @@ from time import perf_counter
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table. `ratio` is ours over the peer's, where more is better."""
+    """One line of the table. `ratio` is ours over the peer's, where more is better.
+
+    `reached` tells how many times the bar is reached, above 1 or below.
+    """
 
     work: str
     ours: str
     peer: str
     ratio: float
     bar: str
-    held: bool
+    reached: float
+
+    @property
+    def held(self) -> bool:
+        """Whether the bar is reached."""
+        return self.reached >= 1
 
     def as_dict(self) -> dict[str, object]:
         """Return the row as JSON has it."""
-        return asdict(self)
+        return {**asdict(self), "held": self.held}
+
+    def __str__(self) -> str:
+        return f"{self.work}: {self.ours} ({self.peer}), {self.ratio:.3g}; bar {self.bar}"
 
 
 def seconds(work: Callable[[], object], runs: int = 3) -> float:
@@ -41,9 +52,9 @@ def rate(size: float, time: float) -> str:
 
 def at_least(work: str, ours: str, peer: str, ratio: float, bar: float, against: str) -> Row:
     """Make a row whose ratio must reach the bar."""
-    return Row(work, ours, f"{against}: {peer}", ratio, f">= {bar:g}", ratio >= bar)
+    return Row(work, ours, f"{against}: {peer}", ratio, f">= {bar:g}", ratio / bar)
 
 
 def at_most(work: str, ours: str, value: float, bar: float, unit: str) -> Row:
     """Make a row whose value must stay below the bar; it stands beside no peer."""
-    return Row(work, ours, "-", value, f"<= {bar:g} {unit}", value <= bar)
+    return Row(work, ours, "-", value, f"<= {bar:g} {unit}", bar / value)
