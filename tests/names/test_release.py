@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from narbor.names import release
-from narbor.names.release import BackInTime, MalformedRelease, Release
+from narbor.names.release import BackInTime, MalformedRelease, ReleaseName
 
 # nix: tests/functional/lang/eval-okay-versions.nix
 NIX = [
@@ -87,7 +87,7 @@ def test_names_are_read(
     text: str, name: str, version: str, commits: int | None, revision: str | None
 ) -> None:
     found = release.parse(text)
-    assert found == Release(text, name, version)
+    assert found == ReleaseName(text, name, version)
     assert (found.commits, found.short_revision) == (commits, revision)
     assert str(found) == text
 

@@ -1,10 +1,10 @@
-"""What we know: items, claims, pins, what is being admitted. SQLite, on disk or in memory."""
+"""What we know: items, claims, pins, releases, packages. SQLite, on disk or in memory."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from narbor.catalogue import record, sweep
-from narbor.catalogue.notes import Notes
+from narbor.catalogue.packages import Packages
 from narbor.catalogue.sqlite import Database
 from narbor.catalogue.sweep import Reached
 from narbor.catalogue.values import (
@@ -13,11 +13,15 @@ from narbor.catalogue.values import (
     HOLD,
     Admission,
     Admitted,
+    Channel,
     Claim,
     Conflict,
     Failure,
     Hidden,
+    Lacking,
+    Package,
     Pin,
+    Release,
     Root,
     Sizes,
 )
@@ -29,23 +33,28 @@ __all__ = [
     "Admission",
     "Admitted",
     "Catalogue",
+    "Channel",
     "Claim",
     "Conflict",
     "Failure",
     "Hidden",
+    "Lacking",
+    "Package",
     "Pin",
     "Reached",
+    "Release",
     "Root",
     "Sizes",
 ]
 
 
-class Catalogue(Notes):
+class Catalogue(Packages):
     """The catalogue of one store. Safe for threads; several processes may open one file.
 
-    Look-ups come from Items, the small tables from Notes. Times are given, whole seconds since
-    1970. All methods may raise Unavailable (locked, full, damaged); those that write raise
-    Refused when the catalogue was opened for reading.
+    Look-ups come from Items, the small tables from Notes, channels from Releases, what is in them
+    from Packages. Times are given, whole seconds since 1970. All methods may raise Unavailable
+    (locked, full, damaged); those that write raise Refused when the catalogue was opened for
+    reading.
     """
 
     @classmethod

@@ -110,3 +110,60 @@ class Sizes:
     conflicts: int
     failures: int
     logs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A channel: the release it is at, the newest it was ever at, and whether it stands still."""
+
+    name: str
+    current: str | None
+    reached: str | None
+    frozen: bool
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A release of a channel. `published` is the time from which on it may be shown.
+
+    `source` is the address it was released from, `evaluation` its number there, if it has one;
+    `revision` is the git commit of its expressions.
+    """
+
+    channel: str
+    name: str
+    evaluation: int | None
+    source: str
+    revision: str
+    time: int
+    published: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """A path that a release lists and doors do not show: absent, or here without its closure.
+
+    `missing` are the references that it lacks; `reasons` what upstreams said (upstream, reason)
+    when the path, or one of these, could not be had.
+    """
+
+    base: str
+    here: bool
+    missing: tuple[str, ...]
+    reasons: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A package of a release: where it stands in the expressions, and what it puts out.
+
+    `name` is the derivation's, with the version. `outputs` are (name, base name of the path), the
+    first one the default; an output that was not built is not among them.
+    """
+
+    attribute: str
+    system: str
+    name: str
+    outputs: tuple[tuple[str, str], ...]
+    description: str = ""

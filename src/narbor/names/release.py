@@ -35,7 +35,7 @@ class BackInTime(Refused):
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
+class ReleaseName:
     """The name of a release. `name` stands before the version: `nixos`, `nixpkgs`."""
 
     text: str
@@ -58,14 +58,14 @@ class Release:
         return self.text
 
 
-def parse(text: str) -> Release:
+def parse(text: str) -> ReleaseName:
     """Read a name; raises MalformedRelease where it has no version, or is no name of a folder."""
     if _NAME.fullmatch(text) is None:
         raise MalformedRelease(f"{text[:80]!r} is no name of a release")
     found = _VERSION.search(text)
     if found is None or not found.start():
         raise MalformedRelease(f"the release {text!r} has no version (like nixos-25.05)")
-    return Release(text, text[: found.start()], text[found.end() :])
+    return ReleaseName(text, text[: found.start()], text[found.end() :])
 
 
 def order(version: str) -> tuple[_Part, ...]:
@@ -93,12 +93,12 @@ def compare(one: str, other: str) -> int:
     return (left > right) - (left < right)
 
 
-def newer(one: Release, other: Release) -> bool:
+def newer(one: ReleaseName, other: ReleaseName) -> bool:
     """Tell whether `one` is newer than `other`. Only versions count, as in upstream's channels."""
     return compare(one.version, other.version) > 0
 
 
-def forward(candidate: Release, current: Release | None) -> bool:
+def forward(candidate: ReleaseName, current: ReleaseName | None) -> bool:
     """Tell whether a channel at `current` moves by `candidate`; False if it is there already.
 
     Raises BackInTime where it would go to an older release.
