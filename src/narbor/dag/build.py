@@ -199,6 +199,9 @@ class _Builder:
             assert isinstance(leaf, Leaf)
             return leaf.cid, file.block
         mode = self._profile.executable if file.executable else None
+        if mode is None and len(file.content) == 1 and isinstance(file.content[0], tuple):
+            number, size = file.content[0]  # one leaf is the whole file: by far the most are so
+            return self._leaves[number], size
         pieces = splice.links(map(self._piece, file.content))
         root, size, _ = layout.balanced(pieces, self.put, self._profile.width, mode)
         return root, size

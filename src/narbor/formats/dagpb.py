@@ -51,10 +51,9 @@ def encode(links: Iterable[Link], data: bytes | None) -> bytes:
     parts: list[bytes] = []
     for cid, tsize, name in links:
         below = write_number(tsize)
-        head = b"\x0a" + write_number(len(cid))
-        named = b"\x12" + write_number(len(name)) if name else b"\x12\0"
-        length = len(head) + len(cid) + len(named) + len(name) + 1 + len(below)
-        parts += (b"\x12", write_number(length), head, cid, named, name, b"\x18", below)
+        named = b"\x12" + write_number(len(name)) + name if name else b"\x12\0"
+        body = b"\x0a" + write_number(len(cid)) + cid + named + b"\x18" + below
+        parts += (b"\x12", write_number(len(body)), body)
     if data is not None:
         parts += (b"\x0a", write_number(len(data)), data)
     return b"".join(parts)

@@ -5,7 +5,8 @@ and a node that is alone at the end of its level is wrapped all the same, never 
 Specification: https://specs.ipfs.tech/unixfs/ (balanced), as Kubo and Helia do it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import Final
 
 from narbor.formats import unixfs
@@ -26,42 +27,23 @@ def balanced(
 
     Each node goes to `put`, children first. One leaf alone is the file itself, unless there is a
     `mode`, which only a node can carry. No leaf at all makes the empty file as a node.
-    Memory: `width` leaves for each level.
+    Memory: `width` leaves, and the nodes of one level.
     """
-    levels: list[list[Child]] = [[]]
-    for leaf in leaves:
-        _add(levels, leaf, put, width)
-    height = 0
-    while height + 1 < len(levels):
-        _add(levels, _node(levels[height], put), put, width, height + 1)
-        height += 1
-    top = levels[height]
-    if len(levels) == 1 and len(top) == 1 and mode is None:
-        return top[0]
-    return _node(top, put, mode)
+    rest = iter(leaves)
+    level = list(islice(rest, width + 1))  # one more than a node takes tells that there are more
+    if len(level) == 1 and mode is None:
+        return level[0]
+    while len(level) > width:
+        level = list(_nodes(chain(level, rest), put, width))
+    return _node(level, put, mode)
 
 
-def _add(
-    levels: list[list[Child]],
-    child: Child,
-    put: Callable[[bytes], Cid],
-    width: int,
-    height: int = 0,
-) -> None:
-    """Put `child` on the level `height`, and every level that is full before it on the next.
-
-    A full level waits for the child after it: the last one is the root, which takes the mode.
-    """
-    while True:
-        if height == len(levels):
-            levels.append([])
-        level = levels[height]
-        if len(level) < width:
-            level.append(child)
-            return
-        parent = _node(level, put)
-        levels[height] = [child]
-        child, height = parent, height + 1
+def _nodes(
+    children: Iterator[Child], put: Callable[[bytes], Cid], width: int
+) -> Iterator[Child]:
+    """Make nodes of `width` children each; the last has what is left."""
+    while part := list(islice(children, width)):
+        yield _node(part, put)
 
 
 def _node(children: Sequence[Child], put: Callable[[bytes], Cid], mode: int | None = None) -> Child:

@@ -10,7 +10,8 @@ from typing import Final
 
 from narbor.formats.streams import Hashing
 
-_BEHIND: Final = 8  # chunks: bounds the memory
+_JOB: Final = 1 << 20  # bytes handed over at once: threads cost, and frames may be small
+_BEHIND: Final = 8  # jobs waiting: bounds the memory
 
 
 class Aside:
@@ -19,18 +20,28 @@ class Aside:
     def __init__(self, function: Hashing, pool: Executor) -> None:
         self._function = function
         self._pool = pool
+        self._held: list[bytes | memoryview] = []
+        self._size = 0
         self._lock = Lock()
-        self._waiting: deque[bytes | memoryview] = deque()
+        self._waiting: deque[list[bytes | memoryview]] = deque()
         self._job: Future[None] | None = None
 
     def update(self, data: bytes | memoryview, /) -> None:
         """Take a chunk; waits when too many are waiting already."""
+        self._held.append(data)
+        self._size += len(data)
+        if self._size >= _JOB:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
         with self._lock:
-            self._waiting.append(data)
+            self._waiting.append(self._held)
             behind = len(self._waiting)
             if self._job is None:
                 self._job = self._pool.submit(self._drain)
             job = self._job
+        self._held = []
+        self._size = 0
         if behind > _BEHIND:
             job.result()
 
@@ -40,8 +51,7 @@ class Aside:
                 if not self._waiting:
                     self._job = None
                     return
-                batch = list(self._waiting)
-                self._waiting.clear()
+                batch = self._waiting.popleft()
             for data in batch:
                 self._function.update(data)
 
@@ -49,4 +59,7 @@ class Aside:
         """Return the hash of all that was taken."""
         while (job := self._job) is not None:
             job.result()
+        for data in self._held:
+            self._function.update(data)
+        self._held = []
         return self._function.digest()
