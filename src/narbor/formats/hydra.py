@@ -292,8 +292,9 @@ def _inside(field: str, text: str) -> tuple[StorePath, str]:
     for at, part in enumerate(parts[1:], 1):
         if storepath.is_hash_part(part[:32]) and part[32:33] == "-":
             path = _path(field, "/".join(parts[: at + 1]))
-            member = parts[at + 1 :]
-            if not {"", ".", ".."} & set(member):
+            # Build scripts write these paths, and not all of them tidily.
+            member = [part for part in parts[at + 1 :] if part not in ("", ".")]
+            if ".." not in member:
                 return path, "/".join(member)
             break
     raise MalformedHydra(f"{field}: {text[:200]!r} is no path inside a store")

@@ -1,0 +1,1 @@
+"""Channel releases: what one consists of (wants, plan), from a Hydra's evaluation."""
