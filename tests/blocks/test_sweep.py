@@ -9,6 +9,7 @@ import pytest
 
 from narbor.blocks import sweep
 from narbor.blocks.files import Files
+from narbor.blocks.frames import MAGIC, scan
 from narbor.blocks.index import Index
 from narbor.blocks.packs import PackStore
 from narbor.names import cid
@@ -98,3 +99,29 @@ def test_deleted_blocks_are_written_again(store: PackStore) -> None:
     store.put_many(BLOCKS)
     store.sync()
     assert all_there(store, BLOCKS)
+
+
+def test_what_an_earlier_collection_left_condemned_is_saved(store: PackStore) -> None:
+    sweep.condemn(store, live(store), sweep.newest(store), 1)
+    sweep.absolve(store)
+    assert sweep.delete(store, 2) == sweep.Room(0, 0)
+    assert all_there(store, BLOCKS)
+
+
+def test_moved_frames_keep_their_heads(store: PackStore) -> None:
+    def heads() -> dict[cid.Cid, int]:
+        found = {}
+        for name in store.files.names():
+            data = store.files.read(name, 0, 10 << 20)
+            for frame in scan(data[len(MAGIC) :], len(MAGIC)):
+                found[frame.name] = frame.level
+        return found
+
+    before = heads()
+    assert set(before.values()) == {3}
+    ((pack, (name, _)),) = store.index.packs().items()
+    store.close_pack()
+    sweep.empty(store, pack, 1)
+    store.files.remove(name)
+    store.sync()
+    assert heads() == before

@@ -172,22 +172,25 @@ class PackStore:
             if self._buffered > 4 << 20:
                 self._flush()
 
-    def move(self, found: Sequence[tuple[Cid, bytes, int]]) -> None:
-        """Append frames that lie in another pack, byte for byte, and point the index here.
+    def move(self, found: Sequence[tuple[Cid, bytes, int, int]]) -> None:
+        """Append what lies in another pack, byte for byte, and point the index here.
 
-        At which level they were made is not written again: 0 stands for unknown.
+        Each is a block's name, its head and frame as they lie there, the head's length, and the
+        block's size.
         """
         with self._lock:
             moved: list[tuple[bytes, Place]] = []
-            for name, frame, size in found:
-                moved.append((key_of(name), self._append(name, frame, size, 0)))
+            for name, record, head, size in found:
+                moved.append((key_of(name), self._write(record[:head], record[head:], size)))
             self._flush()
             self.index.move(moved, self._sync_packs())
 
     def _append(self, name: Cid, frame: bytes, size: int, level: int) -> Place:
+        return self._write(frames.head(name, len(frame), size, level), frame, size)
+
+    def _write(self, head: bytes, frame: bytes, size: int) -> Place:
         if self._pack is None or self._end > self._largest:
             self._open_pack()
-        head = frames.head(name, len(frame), size, level)
         offset = self._end + len(head)
         self._buffer += (head, frame)
         self._end = offset + len(frame)

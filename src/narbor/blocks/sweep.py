@@ -12,6 +12,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from narbor.blocks import frames
@@ -20,6 +21,7 @@ from narbor.blocks.packs import PackStore
 from narbor.names.cid import Cid
 
 _PAGE: Final = 10_000
+_MOVED: Final = 200  # frames moved at one time, of at most a MiB each
 _GARBAGE: Final = 0.3  # of a pack: worth moving the rest for
 _HEAD: Final = 57  # bytes before a frame whose CID has the usual 36
 
@@ -74,14 +76,22 @@ def dead(store: PackStore, live: Live, newest: int) -> Iterator[tuple[int, int]]
 
 def condemn(store: PackStore, live: Live, newest: int, epoch: int) -> Room:
     """Condemn every block up to `newest` that is not live; return how much that is."""
-    found = list(dead(store, live, newest))
-    for at in range(0, len(found), _PAGE):
+    count = size = 0
+    waiting = dead(store, live, newest)
+    while page := list(islice(waiting, _PAGE)):
         with store.index.writing() as link:
             link.executemany(
-                "UPDATE block SET condemned = ? WHERE id = ?",
-                [(epoch, id) for id, _ in found[at : at + _PAGE]],
+                "UPDATE block SET condemned = ? WHERE id = ?", [(epoch, id) for id, _ in page]
             )
-    return Room(len(found), sum(length for _, length in found))
+        count += len(page)
+        size += sum(length for _, length in page)
+    return Room(count, size)
+
+
+def absolve(store: PackStore) -> None:
+    """Save every block that an earlier collection condemned and left: its marks are out of date."""
+    with store.index.writing() as link:
+        link.execute("UPDATE block SET condemned = NULL WHERE condemned IS NOT NULL")
 
 
 def reprieve(store: PackStore, names: Iterable[Cid]) -> None:
@@ -119,27 +129,30 @@ def compact(store: PackStore, now: int) -> int:
         if owned is None:
             continue  # another process writes to it: the next collection will see
         try:
-            with store.index.writing() as link:
-                link.execute("UPDATE pack SET retired = ? WHERE id = ?", (now, id))
-            _move(store, id)
+            empty(store, id, now)
         finally:
             owned.close()
         freed += store.files.size(name) - live
     return freed
 
 
-def _move(store: PackStore, pack: int) -> None:
-    """Copy the frames that live in a pack to this process's own, and point the index there."""
+def empty(store: PackStore, pack: int, now: int) -> None:
+    """Retire a pack: copy what lives in it to this process's own, and point the index there."""
+    with store.index.writing() as link:
+        link.execute("UPDATE pack SET retired = ? WHERE id = ?", (now, pack))
     while page := store.index.rows(
         "SELECT key, pack, offset, length, size FROM block WHERE pack = ? ORDER BY offset LIMIT ?",
-        (pack, _PAGE),
+        (pack, _MOVED),
     ):
-        places = [Place(*row[1:]) for row in page]
-        moved = [
-            (name_of(row[0]), bytes(frame), place.size)
-            for row, place, frame in zip(page, places, store.frames(places), strict=True)
+        names = [name_of(key) for key, *_ in page]
+        heads = [len(frames.head(name, 0, 0, 0)) for name in names]
+        whole = [
+            Place(pack, offset - head, head + length, size)
+            for head, (_, _, offset, length, size) in zip(heads, page, strict=True)
         ]
-        store.move(moved)
+        records = map(bytes, store.frames(whole))
+        sizes = [place.size for place in whole]
+        store.move(list(zip(names, records, heads, sizes, strict=True)))
 
 
 def purge(store: PackStore, before: int) -> int:
@@ -151,8 +164,3 @@ def purge(store: PackStore, before: int) -> int:
         with store.index.writing() as link:
             link.execute("DELETE FROM pack WHERE id = ?", (id,))
     return freed
-
-
-def overhead(name: Cid) -> int:
-    """Return the bytes that stand before a block's frame in a pack."""
-    return len(frames.head(name, 0, 0, 0))

@@ -14,7 +14,6 @@ from itertools import islice
 from typing import Final
 
 from narbor.blocks import sweep
-from narbor.blocks.index import name_of
 from narbor.blocks.sweep import Live, Room
 from narbor.catalogue import ADMIT, COLLECT, Admission
 from narbor.dag.reach import reach
@@ -163,9 +162,7 @@ def _items(library: Library, also: tuple[str, ...]) -> Iterator[LetGo]:
 
 def _blocks(library: Library, ours: int) -> Iterator[Event | Room]:
     store = library.blocks
-    # What an earlier collection condemned and left, it did by marks that are out of date.
-    stale = store.index.rows("SELECT key FROM block WHERE condemned IS NOT NULL")
-    sweep.reprieve(store, [name_of(key) for (key,) in stale])
+    sweep.absolve(store)
     newest = sweep.newest(store)
     horizon = library.catalogue.horizon()
     live = Live(store)
