@@ -8,7 +8,7 @@ the table in front (`NARBOR_SERVE_LISTEN`). A key nobody knows is refused with i
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -43,7 +43,10 @@ class Serve(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fi
 
 
 class Mirror(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
-    """How items are fetched (table `mirror`). `rate` is in MB/s of 1,000,000 bytes; 0: no limit."""
+    """How items are fetched (table `mirror`). `rate` is in MB/s of 1,000,000 bytes; 0: no limit.
+
+    `tokens` are bearer tokens by `HOST` or `HOST:PORT`.
+    """
 
     jobs: Annotated[int, Meta(ge=1, le=256)] = 8
     rate: Annotated[float, Meta(ge=0)] = 0
@@ -51,6 +54,7 @@ class Mirror(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_f
     closure: bool = True
     ca_file: Path | None = None
     netrc: Path | None = None
+    tokens: dict[str, str] = {}
 
 
 class Config(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
@@ -89,6 +93,7 @@ def load(
         values["home"] = str(default_home(environment))
     _check(values, text, source)
     _overlay(values, environment)
+    _usual(values["mirror"], environment)
     return _convert(values, text, source)
 
 
@@ -126,9 +131,18 @@ def replace(config: Config, **changes: object) -> Config:
 
 
 def plain(config: Config) -> dict[str, object]:
-    """Return what holds as plain values, keys as in the file."""
-    values: dict[str, object] = msgspec.to_builtins(config, enc_hook=str)
+    """Return what holds as plain values, keys as in the file; but for secrets."""
+    values: dict[str, Any] = msgspec.to_builtins(config, enc_hook=str)
+    values["mirror"]["tokens"] = dict.fromkeys(config.mirror.tokens, "(secret)")
     return values
+
+
+def tokens(words: Iterable[str]) -> dict[str, str]:
+    """Read `HOST=TOKEN` words; raises BadConfig, which does not show the token."""
+    pairs = [word.partition("=") for word in words]
+    if any(not host or not token for host, _, token in pairs):
+        raise BadConfig("a token is given as HOST=TOKEN")
+    return {host: token for host, _, token in pairs}
 
 
 def size(text: str) -> int:
@@ -174,7 +188,30 @@ def _overlay(values: dict[str, Any], environment: Mapping[str, str]) -> None:
             said = environment.get(f"NARBOR_{prefix}{field.name.upper()}")
             if said is None or field.name in ("home", "serve", "mirror"):
                 continue
-            table[field.encode_name] = said.split() if field.name == "keys" else said
+            table[field.encode_name] = _words(field.name, said)
+
+
+def _words(name: str, said: str) -> object:
+    match name:
+        case "keys":
+            return said.split()
+        case "tokens":
+            return tokens(said.split())
+        case _:
+            return said
+
+
+def _usual(mirror: dict[str, Any], environment: Mapping[str, str]) -> None:
+    """Take certificates and passwords from where Nix and others do, unless told otherwise.
+
+    SSL_CERT_FILE needs no mention here: TLS itself looks at it.
+    """
+    home = environment.get("HOME", "")
+    certificates = environment.get("NIX_SSL_CERT_FILE", "")
+    passwords = environment.get("NETRC", "") or (home and f"{home}/.netrc")
+    for key, path in (("ca-file", certificates), ("netrc", passwords)):
+        if path and key not in mirror and Path(path).is_file():
+            mirror[key] = path
 
 
 def _tables(values: dict[str, Any]) -> list[tuple[str, type[Struct], dict[str, Any]]]:

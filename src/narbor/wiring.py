@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 from narbor.blocks import reindex as rereading
 from narbor.blocks.files import Files
@@ -113,6 +114,7 @@ def open_http(config: Config) -> Iterator[Http]:
         connections=max(64, said.jobs),
         ca_file=said.ca_file,
         netrc=said.netrc,
+        tokens=said.tokens,
     )
     http = Http(options)
     try:
@@ -142,6 +144,12 @@ def upstream_url(url: str) -> str:
     if Path(url).is_dir():
         return Path(url).resolve().as_uri()
     raise BadConfig(f"{url!r} is no URL, no folder and no cache that is known by name")
+
+
+def says_trusted(url: str) -> bool:
+    """Tell whether a cache's URL carries Nix's parameter `trusted`, for this cache alone."""
+    said = parse_qs(urlsplit(url).query).get("trusted", [""])[-1]
+    return said in ("1", "true", "yes")
 
 
 def store_paths(url: str, cache: Cache) -> Iterator[str]:
@@ -178,6 +186,17 @@ def signing_keys(config: Config) -> tuple[SecretKey, ...]:
 def key_folder(config: Config) -> Path:
     """Return where the home's keys lie."""
     return config.home / "keys"
+
+
+def read_secret(path: Path) -> str:
+    """Read a file that holds a token and nothing else; raises BadConfig."""
+    try:
+        token = path.expanduser().read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadConfig(f"{path} cannot be read as a token: {error}") from error
+    if not token or not token.isprintable() or " " in token:
+        raise BadConfig(f"{path} holds no token")
+    return token
 
 
 def _read(path: Path) -> str:

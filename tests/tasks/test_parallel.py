@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from narbor.errors import Unavailable
-from narbor.tasks.parallel import Cancelled, Pool
+from narbor.tasks.parallel import Cancelled, Pool, ahead
 
 
 @given(numbers=st.lists(st.integers(0, 12), max_size=8), jobs=st.integers(1, 5))
@@ -159,3 +159,58 @@ def test_a_tick_comes_while_nothing_else_does() -> None:
 def test_no_tasks_no_results() -> None:
     with Pool[int, int](lambda task, pool: pool.emit(task), 3) as pool:
         assert list(pool.results()) == []
+
+
+# --- ahead ---
+
+
+@given(st.lists(st.integers(), max_size=50), st.integers(1, 5))
+def test_ahead_changes_nothing(numbers: list[int], most: int) -> None:
+    assert list(ahead(iter(numbers), most)) == numbers
+
+
+def test_ahead_goes_on_while_nobody_reads_and_no_further_than_it_may() -> None:
+    made: list[int] = []
+    came = threading.Semaphore(0)
+
+    def numbers() -> Iterator[int]:
+        for number in range(100):
+            made.append(number)
+            came.release()
+            yield number
+
+    reader = ahead(numbers(), 3)
+    assert next(reader) == 0
+    # The first three waited, or were taken together with it; then three more may wait.
+    for _ in range(4):
+        assert came.acquire(timeout=60)
+    assert len(made) <= 8
+    assert list(reader) == list(range(1, 100))
+
+
+def test_ahead_raises_in_its_place() -> None:
+    def numbers() -> Iterator[int]:
+        yield 1
+        raise KeyError("here")
+
+    reader = ahead(numbers(), 3)
+    assert next(reader) == 1
+    with pytest.raises(KeyError, match="here"):
+        next(reader)
+
+
+def test_ahead_ends_with_its_reader() -> None:
+    closed = threading.Event()
+
+    def numbers() -> Iterator[int]:
+        try:
+            while True:
+                yield 1
+        finally:
+            closed.set()
+
+    reader = ahead(numbers(), 2)
+    assert next(reader) == 1
+    before = threading.active_count()
+    reader.close()
+    assert closed.is_set() and threading.active_count() == before - 1

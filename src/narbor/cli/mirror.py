@@ -2,8 +2,9 @@
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from narbor.cli.out import Bar, Out, amount
 from narbor.config import Config
 from narbor.errors import Refused
 from narbor.formats import narinfo
+from narbor.library import Library
 from narbor.names import storepath
 from narbor.names.storepath import StorePath
 from narbor.tasks import mirror
@@ -96,6 +98,13 @@ def _whom(group: "argparse._ArgumentGroup") -> None:
     )
     group.add_argument("--ca-file", type=Path, metavar="FILE", help="certificates to trust")
     group.add_argument("--netrc", type=Path, metavar="FILE", help="passwords for private caches")
+    group.add_argument(
+        "--token-file",
+        action="append",
+        default=[],
+        metavar="HOST=FILE",
+        help="a bearer token for a private cache (again and again)",
+    )
 
 
 def _how(group: "argparse._ArgumentGroup") -> None:
@@ -120,6 +129,9 @@ def run(args: argparse.Namespace, out: Out) -> int:
         mirror_ca_file=args.ca_file,
         mirror_netrc=args.netrc,
     )
+    config = configuration.replace(
+        config, mirror_tokens=config.mirror.tokens | _tokens(args.token_file)
+    )
     if not (args.paths or args.paths_from or args.store_paths):
         raise NothingAskedFor(
             "nothing to mirror: name store paths, or give --paths-from or --store-paths"
@@ -129,16 +141,35 @@ def run(args: argparse.Namespace, out: Out) -> int:
     with wiring.open_http(config) as http:
         caches = [wiring.open_upstream(url, http) for url in urls]
         paths = _paths(args, config, caches)
-        library = wiring.open_library(config, write=True)
-        with closing(library):
-            steps = mirror.mirror(
-                library,
-                [Upstream(cache, ring, args.trusted) for cache in caches],
-                paths,
-                _options(config, args.print_only),
-            )
-            done = follow(steps, out)
+        upstreams = [
+            Upstream(cache, ring, args.trusted or wiring.says_trusted(url))
+            for url, cache in zip(urls, caches, strict=True)
+        ]
+        with _library(config, args.print_only) as library:
+            how = _options(config, args.print_only)
+            done = follow(mirror.mirror(library, upstreams, paths, how), out)
     return 1 if done.failed else 0
+
+
+@contextmanager
+def _library(config: Config, print_only: bool) -> Iterator[Library]:
+    """Open the store; who only looks makes none where there is none."""
+    try:
+        library = wiring.open_library(config, write=not print_only)
+    except wiring.NoStore:
+        with tempfile.TemporaryDirectory(prefix="narbor-") as folder:
+            empty = configuration.replace(config, home=Path(folder))
+            with closing(wiring.open_library(empty, write=True)) as library:
+                yield library
+        return
+    with closing(library):
+        yield library
+
+
+def _tokens(words: Iterable[str]) -> dict[str, str]:
+    """Read tokens from the files that are named, each with its host; raises BadConfig."""
+    files = configuration.tokens(words)
+    return {host: wiring.read_secret(Path(file)) for host, file in files.items()}
 
 
 def _options(config: Config, print_only: bool) -> Options:
@@ -147,6 +178,7 @@ def _options(config: Config, print_only: bool) -> Options:
         jobs=config.mirror.jobs,
         print_only=print_only,
         logs=config.mirror.logs,
+        realisations=True,
         min_free=config.min_free,
     )
 

@@ -28,6 +28,7 @@ from narbor.net import credentials, pace
 
 USER_AGENT: Final = f"narbor/{VERSION}"
 _HEAD_SECONDS: Final = 120.0
+_PROXIES: Final = ("http", "https", "socks5", "socks5h")
 _PLAIN: Final = "%/:=&?~#+!$,;'@()*[]"
 
 
@@ -217,6 +218,10 @@ def _bypassed(host: str, rules: str) -> bool:
 
 def _via(proxy: str) -> httpcore.Proxy:
     parts = credentials.split(proxy if "://" in proxy else f"http://{proxy}")
+    if parts.scheme not in _PROXIES:
+        raise credentials.BadAddress(
+            f"the proxy {credentials.bare(proxy)} is none that we speak to: {', '.join(_PROXIES)}"
+        )
     auth = (parts.username, parts.password or "") if parts.username is not None else None
     try:
         url = httpcore.URL(

@@ -10,11 +10,13 @@ from narbor.formats.narinfo import Narinfo
 from narbor.formats.vouched import Vouched
 from narbor.tasks.closure import Wanted
 from narbor.tasks.hall import Hall
-from narbor.tasks.parallel import Cancelled, Pool
+from narbor.tasks.parallel import Cancelled, Pool, ahead
 from narbor.tasks.sources import Complaint, Source, Sources
 
 _STEP: Final = 4 << 20
 _DISK_STEP: Final = 64 << 20
+_WORTH_A_THREAD: Final = 1 << 20  # bytes of a NAR
+_AHEAD: Final = 8  # pieces of it, of 256 KiB
 _FILE_HASHES: Final = frozenset({"md5", "sha1", "sha256", "sha512"})
 
 
@@ -198,8 +200,16 @@ class _Body:
         self._file = streams.Tally(self._watched(), algorithm)
 
     def archive(self) -> Iterator[bytes]:
-        """Give the NAR, at most as long as its claim says."""
-        return streams.decompress(self._file, self._claim.compression, self._claim.seal.size)
+        """Give the NAR, at most as long as its claim says.
+
+        What is costly to unpack is unpacked on a thread of its own: beside it, what has come is
+        cut and kept.
+        """
+        size, compression = self._claim.seal.size, self._claim.compression
+        archive = streams.decompress(self._file, compression, size)
+        if compression == "none" or size < _WORTH_A_THREAD:
+            return archive
+        return ahead(archive, _AHEAD)
 
     def is_its(self, error: NarborError) -> bool:
         """Tell whether the upstream raised this, and not the library."""

@@ -8,13 +8,15 @@
 A worker gives results with `pool.emit`, as many as it likes, and is held back while too many wait
 to be taken, so memory is bounded by the tasks alone. The first error that leaves a worker ends the
 whole: `results` raises it, no further task begins, and what is under way stops at its next piece.
+
+`ahead` puts a reader's source on a thread of its own.
 """
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from heapq import heappop, heappush
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -23,6 +25,73 @@ from narbor.errors import Unavailable
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+def ahead(chunks: Iterable[T], most: int) -> Generator[T, None, None]:
+    """Give `chunks`, made on a thread of its own that is up to `most` of them ahead.
+
+    What the making raises is raised here, in its place. Closing the iterator ends the thread, once
+    it has made the piece that it is at.
+    """
+    made = _Made[T](most)
+    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as thread:
+        making = thread.submit(made.fill, chunks)
+        making.add_done_callback(lambda done: made.end())
+        try:
+            yield from made.taken()
+            making.result()
+        finally:
+            made.end()
+
+
+class _Made(Generic[T]):
+    """What was made and waits to be taken: one maker, one taker."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._waiting: deque[T] = deque()
+        self._over = False
+
+    def fill(self, chunks: Iterable[T]) -> None:
+        """Make all there is, until nobody wants more."""
+        with closing(_drawn(chunks)) as drawn:
+            for chunk in drawn:
+                if not self._put(chunk):
+                    break
+
+    def _put(self, chunk: T) -> bool:
+        with self._lock:
+            while len(self._waiting) >= self._most and not self._over:
+                self._changed.wait()
+            self._waiting.append(chunk)
+            self._changed.notify_all()
+            return not self._over
+
+    def taken(self) -> Iterator[T]:
+        """Give what is made, until there is no more."""
+        while True:
+            with self._lock:
+                while not self._waiting and not self._over:
+                    self._changed.wait()
+                batch = list(self._waiting)
+                self._waiting.clear()
+                self._changed.notify_all()
+            if not batch:
+                return
+            yield from batch
+
+    def end(self) -> None:
+        """Let nobody wait: all is made, or nobody wants more."""
+        with self._lock:
+            self._over = True
+            self._changed.notify_all()
+
+
+def _drawn(chunks: Iterable[T]) -> Generator[T, None, None]:
+    """A generator can be closed, with all that it draws from."""
+    yield from chunks
 
 
 class Cancelled(Unavailable):
