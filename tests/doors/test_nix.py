@@ -219,7 +219,9 @@ def test_only_what_depends_on_the_library_alone_is_ready() -> None:
     door = NixDoor(library)
     assert ask(door, f"/{item.path.hash_part}.narinfo").ready
     assert ask(door, f"/{'0' * 32}.narinfo").ready
-    assert not ask(door, f"/nar/{item.seal.digest.nix32}.nar").ready
+    nar = f"/nar/{item.seal.digest.nix32}.nar"
+    assert ask(door, nar).ready
+    assert not ask(door, nar, range="bytes=0-1").ready
     tag = ask(door, f"/{item.path.hash_part}.narinfo").header("etag") or ""
     assert not ask(door, f"/{item.path.hash_part}.narinfo", if_none_match=tag).ready
 

@@ -8,7 +8,7 @@ from typing import Any
 from narbor.doors.http import Answer, Request
 from narbor.doors.nix import NixDoor
 from narbor.errors import Unavailable
-from narbor.serve.app import App
+from narbor.serve.app import SMALL, App
 from narbor.serve.metrics import Metrics
 from narbor.serve.ready import FRESH
 from tests.fakes.library import FakeLibrary, world
@@ -152,6 +152,25 @@ def test_misses_are_hot_too() -> None:
     play(scenario)
 
 
+def test_small_archives_are_hot_and_large_ones_are_not() -> None:
+    async def scenario(client: Client, library: FakeLibrary, clock: Clock) -> None:
+        for size, hot in ((SMALL // 2, True), (SMALL * 2, False)):
+            item = library.add(f"x{size}", b"x" * size)
+            url = f"/nar/{item.seal.digest.nix32}.nar"
+            head = await client.ask(url, "HEAD")
+            assert (head.body, head.headers["content-length"]) == (b"", str(item.seal.size))
+            first = await client.ask(url)
+            before = list(library.asked)
+            again = await client.ask(url)
+            assert (library.asked == before) is hot
+            assert first.body == again.body == library.archives[item.seal.digest]
+            assert first.headers == again.headers == head.headers
+            part = await client.ask(url, range="bytes=3-7")
+            assert (part.status, part.body) == (206, again.body[3:8])
+
+    play(scenario)
+
+
 def test_head_first_makes_get_hot() -> None:
     async def scenario(client: Client, library: FakeLibrary, clock: Clock) -> None:
         path = narinfo_path(library)
@@ -275,6 +294,23 @@ def test_a_body_that_fails_on_the_way_never_ends_properly() -> None:
         assert b"narbor_bodies_open 0.0" in counts
 
     assert play(scenario).open_bodies == 0
+
+
+def test_a_body_that_is_less_than_promised_never_ends_properly() -> None:
+    class Door:
+        """A door that promises too much."""
+
+        def answer(self, request: Request) -> Answer | None:
+            """Give less than was said."""
+            size = 3_000_000 if request.path == "/long" else 30
+            return Answer(200, (("content-length", str(size)),), iter((bytes(size - 10),)))
+
+    async def scenario(client: Client, library: FakeLibrary, clock: Clock) -> None:
+        for path, size in (("/long", 2_999_990), ("/short", 20)):
+            said = await client.ask(path)
+            assert (said.status, len(said.body), said.whole) == (200, size, False)
+
+    play(scenario, Door())
 
 
 def test_a_body_that_fails_at_once_is_an_error() -> None:

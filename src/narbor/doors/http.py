@@ -41,7 +41,7 @@ class Answer:
     """What goes out. Header names are in lower case; a streamed body has a content-length.
 
     `ready` says that every plain GET of the same path gets the same answer until the library
-    changes, so that it may be kept in memory and given again.
+    changes, so that it may be kept in memory and given again, where its body is small.
     """
 
     status: int
@@ -143,7 +143,7 @@ def give(request: Request, entity: Entity) -> Answer:
             headers.append(("content-range", f"bytes {start}-{stop - 1}/{entity.size}"))
     headers += [("content-type", entity.type), ("content-length", str(stop - start))]
     body = entity.read(start, stop) if request.method == "GET" else b""
-    return Answer(status, tuple(headers), body)
+    return Answer(status, tuple(headers), body, ready=status == 200 and entity.ranges)
 
 
 def parse_range(value: str, size: int) -> tuple[int, int] | None:

@@ -68,7 +68,8 @@ class Reader:
             yield from self._found(root, packed, start, stop)
             return
         at, made = 0, []
-        for stretch in self._plan(root, packed) if plan is None else plan:
+        waiting = iter(self._plan(root, packed) if plan is None else plan)
+        for stretch in waiting:
             made.append(stretch)
             low, high = max(start - at, 0), stretch.size if stop is None else stop - at
             if low < min(high, stretch.size):
@@ -80,8 +81,8 @@ class Reader:
                 yield data if low == 0 and high >= stretch.size else data[low:high]
             at += stretch.size
             if stop is not None and at >= stop:
-                return
-        if plan is None and self._plans is not None:
+                break
+        if plan is None and self._plans is not None and next(waiting, None) is None:
             self._plans.keep(root, packed, version, tuple(made))
 
     def _plan(self, root: Cid, packed: bool) -> Iterator[Stretch]:

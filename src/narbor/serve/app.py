@@ -1,8 +1,8 @@
 """ASGI <-> Request and Answer: the application that a worker gives to the HTTP server.
 
     hot     an answer kept in memory: two messages, no thread, no library
-    plain   a look-up in a thread, then bytes
-    body    an iterator read in threads, one piece ahead (bodies.py)
+    plain   a look-up in a thread; its bytes, or the first piece of its body, come along
+    body    the rest of an iterator, read in threads, one piece ahead (bodies.py)
 
 ASGI and not RSGI, though that is a fifth faster when hot: in granian 2.8 an RSGI stream takes
 pieces without end, however slow the client; an ASGI stream makes us wait after four.
@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Final, Protocol, TypeAlias
 from urllib.parse import unquote_to_bytes
@@ -33,13 +34,16 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 log = logging.getLogger("narbor.serve")
 
 NOTHING: Final = ready.finish(b"")
+PIECE: Final = "http.response.body"
 # Headers that can make an answer another than the plain one.
 CONDITIONS: Final = frozenset(
     {b"range", b"if-match", b"if-none-match", b"if-range", b"if-modified-since"}
 )
 _name = itemgetter(0)
-LOOKUPS: Final = 4
+LOOKUPS: Final = 8
 READERS: Final = 8
+# Streamed bodies up to this size are kept in memory when they are whole: most NARs are small.
+SMALL: Final = 64 << 10
 
 
 class Versioned(Protocol):
@@ -52,6 +56,24 @@ class Versioned(Protocol):
     def close(self) -> None:
         """Let go of everything."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What came of asking the doors at a version of the library.
+
+    A streamed body has its first piece made; `body` makes the rest, None where that was all.
+    """
+
+    version: int
+    answer: Answer
+    first: bytes = b""
+    body: Body | None = None
+
+    @property
+    def data(self) -> bytes:
+        """The whole body, where it is in memory."""
+        return self.answer.body if isinstance(self.answer.body, bytes) else self.first
 
 
 class App:
@@ -72,7 +94,7 @@ class App:
         self._clock = clock
         self._ready = Ready()
         self._looking: asyncio.Task[None] | None = None
-        # Apart, so that look-ups need not wait for the disks of streams.
+        # Apart, so that look-ups wait for no more of a stream than its first piece.
         self._lookups = ThreadPoolExecutor(LOOKUPS, thread_name_prefix="lookup")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="body")
 
@@ -120,86 +142,80 @@ class App:
     ) -> tuple[int, int]:
         """Answer without help of the memory; return the status and how many bytes went out."""
         plain = _plain(scope)
-        request = _request(scope, plain)
+        request, head = _request(scope, plain), scope["method"] == "HEAD"
         loop = asyncio.get_running_loop()
-        version, answer = await loop.run_in_executor(self._lookups, self._ask, request)
-        if self._keepable(answer, plain, scope) and self._ready.look(version, begun):
-            assert isinstance(answer.body, bytes)
-            self._ready.keep(scope["path"], ready.kept(answer, answer.body))
-        if scope["method"] == "HEAD":
+        asked = await loop.run_in_executor(self._lookups, self._ask, request, head)
+        answer = asked.answer
+        if _keepable(asked, plain, scope) and self._ready.look(asked.version, begun):
+            self._ready.keep(scope["path"], ready.kept(answer, asked.data))
+        self._metrics.answered(answer.status, self._clock() - begun)
+        if asked.body is not None:
+            return await self._stream(request, asked, asked.body, receive, send)
+        if head:
             answer = http.bare(answer)
-        if isinstance(answer.body, bytes):
-            self._metrics.answered(answer.status, self._clock() - begun)
-            await send(ready.start(answer))
-            await send(ready.finish(answer.body))
-            return answer.status, len(answer.body)
-        return await self._stream(request, answer, answer.body, receive, send, begun)
+        data = b"" if head else asked.data
+        await send(ready.start(answer))
+        await send(ready.finish(data))
+        self._metrics.sent(len(asked.first))
+        return answer.status, len(data)
 
-    def _ask(self, request: Request) -> tuple[int, Answer]:
+    def _ask(self, request: Request, head: bool) -> Asked:
         """Ask the doors, in a thread. The version is read first: what is made later is newer."""
         if request.path in OWN and request.method in http.READING:
-            return 0, OWN[request.path](self)
+            return Asked(0, OWN[request.path](self))
         try:
             version = self._library.version()
         except NarborError as error:
-            return 0, http.failed(error)
-        return version, http.ask(self._doors, request)
+            return Asked(0, http.failed(error))
+        answer = http.ask(self._doors, request)
+        if head or isinstance(answer.body, bytes):
+            return Asked(version, answer)
+        return self._begun(request, version, answer, answer.body)
 
-    @staticmethod
-    def _keepable(answer: Answer, plain: bool, scope: Scope) -> bool:
-        """Tell whether the answer may be given again to whoever asks for this path.
-
-        The server spells all paths that are not UTF-8 alike, so only ASCII can be a key.
-        """
-        return answer.ready and plain and isinstance(answer.body, bytes) and scope["path"].isascii()
+    def _begun(
+        self, request: Request, version: int, answer: Answer, chunks: Iterator[bytes]
+    ) -> Asked:
+        """Make the first piece of a body; an error before it is an answer yet."""
+        body = Body(chunks, int(answer.header("content-length") or 0), self._readers)
+        try:
+            first = body.read()
+        except NarborError as error:
+            http.close(chunks)
+            log.warning("%s: the body could not begin: %s", request.path, error)
+            return Asked(version, http.failed(error))
+        if body.left <= 0:
+            http.close(chunks)
+            return Asked(version, answer, first)
+        return Asked(version, answer, first, body)
 
     async def _stream(
-        self,
-        request: Request,
-        answer: Answer,
-        chunks: Iterator[bytes],
-        receive: Receive,
-        send: Send,
-        begun: float,
+        self, request: Request, asked: Asked, body: Body, receive: Receive, send: Send
     ) -> tuple[int, int]:
-        """Send a body as the client takes it; an error before its first byte is an answer yet."""
-        body = Body(chunks, self._readers)
+        """Send a body as the client takes it, and the rest of it as it is made."""
         watch = asyncio.get_running_loop().create_task(_gone(receive))
-        sent = 0
+        sent, piece = 0, asked.first
         try:
-            piece = await body.next()
-            self._metrics.answered(answer.status, self._clock() - begun)
             with self._metrics.body():
-                await send(ready.start(answer))
-                while piece and not watch.done():
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                await send(ready.start(asked.answer))
+                while not watch.done():
+                    ahead = body.ahead()
+                    more = ahead is not None
+                    await send({"type": PIECE, "body": piece, "more_body": more})
                     self._metrics.sent(len(piece))
                     sent += len(piece)
-                    piece = await body.next()
-                if watch.done():
-                    self._metrics.short("client")
+                    if ahead is None:
+                        break
+                    piece = await ahead
                 else:
-                    await send(NOTHING)
-            return answer.status, sent
+                    self._metrics.short("client")
         except NarborError as error:
-            return await self._broken(request, error, sent, send, begun), sent
+            # Without the last message it ends short, for all to see.
+            log.warning("%s: the body failed after %d bytes: %s", request.path, sent, error)
+            self._metrics.short("library")
         finally:
             watch.cancel()
             await body.close()
-
-    async def _broken(
-        self, request: Request, error: NarborError, sent: int, send: Send, begun: float
-    ) -> int:
-        """End a body that cannot go on. Without the last message it ends short, for all to see."""
-        log.warning("%s: the body failed after %d bytes: %s", request.path, sent, error)
-        answer = http.failed(error)
-        if sent:
-            self._metrics.short("library")
-            return answer.status
-        self._metrics.answered(answer.status, self._clock() - begun)
-        await send(ready.start(answer))
-        await send(ready.finish(answer.body if isinstance(answer.body, bytes) else b""))
-        return answer.status
+        return asked.answer.status, sent
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         """Close the library when the worker ends."""
@@ -242,6 +258,19 @@ def _plain(scope: Scope) -> bool:
     if scope["query_string"] or scope["method"] not in http.READING:
         return False
     return CONDITIONS.isdisjoint(map(_name, scope["headers"]))
+
+
+def _keepable(asked: Asked, plain: bool, scope: Scope) -> bool:
+    """Tell whether the answer may be given again to whoever asks for this path.
+
+    The server spells all paths that are not UTF-8 alike, so only ASCII can be a key. A streamed
+    body must be here, whole and small; for HEAD it is not.
+    """
+    if not (asked.answer.ready and plain and scope["path"].isascii()):
+        return False
+    return isinstance(asked.answer.body, bytes) or (
+        asked.body is None and 0 < len(asked.first) <= SMALL
+    )
 
 
 def _request(scope: Scope, plain: bool) -> Request:

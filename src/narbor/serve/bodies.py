@@ -2,7 +2,8 @@
 
 The iterators of the library block (disk, decompression), so each step runs in a pool. While a piece
 is on its way to the client the next is being made; no more than these two are held here, and the
-HTTP server holds five more at most.
+HTTP server holds five more at most. A step costs a change of threads, so a body that is one piece
+takes none but the one in which it was looked up.
 """
 
 import asyncio
@@ -11,37 +12,62 @@ from concurrent.futures import Executor
 from typing import Final
 
 from narbor.doors import http
+from narbor.errors import Unavailable
 
-PIECE: Final = 512 << 10
+PIECE: Final = 256 << 10  # at least; the library gives twice as much at once
 
 
-def gather(chunks: Iterator[bytes], size: int = PIECE) -> bytes:
-    """Return the next piece, of at least `size` bytes if there are so many; b"" at the end."""
-    held: list[bytes] = []
-    length = 0
-    for chunk in chunks:
-        held.append(chunk)
-        length += len(chunk)
-        if length >= size:
-            break
-    return held[0] if len(held) == 1 else b"".join(held)
+class EndedEarly(Unavailable):
+    """An iterator gave fewer bytes than were promised."""
 
 
 class Body:
-    """One body on its way out. `next` begins it and goes on; `close` lets all go."""
+    """One body of `size` bytes on its way out; `left` of them are still to be made.
 
-    def __init__(self, chunks: Iterator[bytes], pool: Executor, size: int = PIECE) -> None:
+    `read` makes a piece where it is called, `ahead` has it made in the pool; `close` lets all go.
+    """
+
+    def __init__(
+        self, chunks: Iterator[bytes], size: int, pool: Executor, piece: int = PIECE
+    ) -> None:
+        self.left = size
         self._chunks = chunks
         self._pool = pool
-        self._size = size
+        self._piece = piece
         self._ahead: asyncio.Future[bytes] | None = None
 
-    async def next(self) -> bytes:
-        """Return the next piece, b"" at the end; raises what the iterator raises."""
+    def read(self) -> bytes:
+        """Return the next piece, of at least `piece` bytes if there are so many; b"" at the end.
+
+        Raises EndedEarly, and what the iterator raises.
+        """
+        held: list[bytes] = []
+        length, wanted = 0, min(self._piece, self.left)
+        while length < wanted:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                break
+            held.append(chunk)
+            length += len(chunk)
+        if length < wanted and not length:
+            raise EndedEarly(f"{self.left} bytes less than were promised")
+        self.left -= length
+        if self.left <= 0:
+            # Its last lines may have something to put in order.
+            next(self._chunks, None)
+        return held[0] if len(held) == 1 else b"".join(held)
+
+    def ahead(self) -> "asyncio.Future[bytes] | None":
+        """Have the next piece made; None when there is no more.
+
+        To be awaited before the next call; raises what `read` raises.
+        """
+        if self.left <= 0:
+            return None
+        loop = asyncio.get_running_loop()
+        self._ahead = loop.run_in_executor(self._pool, self.read)
         # Shielded: a thread cannot be called back, and the iterator is busy until it is done.
-        piece = await asyncio.shield(self._ahead or self._read())
-        self._ahead = self._read() if piece else None
-        return piece
+        return asyncio.shield(self._ahead)
 
     async def close(self) -> None:
         """Wait for the thread that is reading, then close the iterator."""
@@ -49,9 +75,7 @@ class Body:
             await asyncio.wait([self._ahead])
             # Taken out, or asyncio reports an error that nobody asked for.
             self._ahead.exception()
-        await asyncio.get_running_loop().run_in_executor(self._pool, http.close, self._chunks)
-
-    def _read(self) -> "asyncio.Future[bytes]":
-        loop = asyncio.get_running_loop()
-        self._ahead = loop.run_in_executor(self._pool, gather, self._chunks, self._size)
-        return self._ahead
+        if self.left > 0:
+            await asyncio.get_running_loop().run_in_executor(self._pool, http.close, self._chunks)
+        else:
+            http.close(self._chunks)
