@@ -103,10 +103,11 @@ class Wire:
             pool.close()
 
     @contextmanager
-    def _connections(self, url: str, small: bool) -> Iterator[httpcore.ConnectionPool]:
+    def _connections(
+        self, url: str, proxy: str | None, small: bool
+    ) -> Iterator[httpcore.ConnectionPool]:
         """Lend connections to where `url` is: one of our own, or those that all share."""
         parts = credentials.split(url)
-        proxy = self._proxy(url)
         if small and self._options.http2 and parts.scheme == "https":
             yield self._shared[proxy]
             return
@@ -135,16 +136,19 @@ class Wire:
 
         Raises Lost, Untrusted, BadAddress; also from the body as it is read.
         """
-        name = credentials.bare(url)
+        shown = name = credentials.bare(url)
+        proxy = self._proxy(url)
+        if proxy is not None:
+            name += f" (through the proxy {credentials.bare(_url(proxy))})"
         request = self._request(method, url, headers, content)
-        with self._connections(url, small) as pool:
+        with self._connections(url, proxy, small) as pool:
             with _faults(name):
                 response = pool.handle_request(request)
             try:
                 stream = response.extensions.get("network_stream")
                 if isinstance(stream, pace.GuardedStream):
                     stream.answered()
-                yield Answer(name, response.status, _headers(response), _body(response, name))
+                yield Answer(shown, response.status, _headers(response), _body(response, name))
             finally:
                 response.close()
 
@@ -216,8 +220,12 @@ def _bypassed(host: str, rules: str) -> bool:
     ) or "*" in (rule.strip() for rule in rules.split(","))
 
 
+def _url(proxy: str) -> str:
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
 def _via(proxy: str) -> httpcore.Proxy:
-    parts = credentials.split(proxy if "://" in proxy else f"http://{proxy}")
+    parts = credentials.split(_url(proxy))
     if parts.scheme not in _PROXIES:
         raise credentials.BadAddress(
             f"the proxy {credentials.bare(proxy)} is none that we speak to: {', '.join(_PROXIES)}"
