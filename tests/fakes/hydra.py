@@ -10,13 +10,21 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
 
 from tests.fakes import hydra_routes
 from tests.fakes.hydra_tables import NotFound, Tables
-from tests.fakes.upstream import Asked, Fault, Instead, Mute, Reset, Stall, Status
+from tests.fakes.upstream import Asked, Drip, Fault, Instead, Mute, Reset, Stall, Status
+
+
+@dataclass(frozen=True)
+class Slow:
+    """Think for so many seconds before the answer, as a Hydra does over a large evaluation."""
+
+    seconds: float
 
 
 class FakeHydra(Tables):
@@ -26,7 +34,7 @@ class FakeHydra(Tables):
         super().__init__(local_store)
         self.asked: list[Asked] = []
         self.stopping = threading.Event()
-        self._plans: dict[str, Iterator[Fault]] = {}
+        self._plans: dict[str, Iterator[Fault | Slow]] = {}
         self._lock = threading.Lock()
         self._server = _Server(self)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -47,9 +55,9 @@ class FakeHydra(Tables):
         self._server.server_close()
         self._thread.join()
 
-    def fail(self, path: str, *faults: Fault, always: bool = False) -> None:
+    def fail(self, path: str, *faults: Fault | Slow, always: bool = False) -> None:
         """Let the next requests for `path` (or for any with no plan, `*`) meet these faults."""
-        plan: Iterable[Fault] = itertools.cycle(faults) if always else faults
+        plan: Iterable[Fault | Slow] = itertools.cycle(faults) if always else faults
         with self._lock:
             self._plans[path] = iter(plan)
 
@@ -58,7 +66,7 @@ class FakeHydra(Tables):
         with self._lock:
             return Counter(asked.path for asked in self.asked)
 
-    def note(self, asked: Asked) -> Fault | None:
+    def note(self, asked: Asked) -> Fault | Slow | None:
         """Write a request down; return the fault planned for it."""
         with self._lock:
             self.asked.append(asked)
@@ -100,6 +108,9 @@ class _Handler(BaseHTTPRequestHandler):
             case Mute():
                 self.server.hydra.stopping.wait()
                 self.close_connection = True
+            case Slow():
+                self.server.hydra.stopping.wait(fault.seconds)
+                self._answer(None)
             case _:
                 self._answer(fault)
 
@@ -154,6 +165,13 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(body[:after])
                 self.wfile.flush()
                 self.server.hydra.stopping.wait()
+                self.close_connection = True
+            case Drip():
+                for at in range(len(body)):
+                    if self.server.hydra.stopping.wait(0.001):
+                        break
+                    self.wfile.write(body[at : at + 1])
+                    self.wfile.flush()
                 self.close_connection = True
             case _:
                 self.wfile.write(body)

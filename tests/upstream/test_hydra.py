@@ -2,12 +2,14 @@
 
 import gzip
 import json
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from tests.fakes.hydra import FakeHydra
+from tests.fakes.hydra import FakeHydra, Slow
 from tests.fakes.hydra_tables import HydraEval, git, path_of
-from tests.fakes.upstream import Instead, Mute, Reset, Stall, Status
+from tests.fakes.upstream import Drip, Instead, Mute, Reset, Stall, Status
 
 from narbor.errors import Rejected, Unavailable
 from narbor.formats.hydra import MalformedHydra
@@ -292,3 +294,35 @@ def test_secrets_are_in_no_message(fake: FakeHydra, http: Http) -> None:
         hydra.latest(P, J)
     assert "secret" not in str(caught.value) + hydra.name + hydra.address(1)
     assert fake.asked[0].headers["authorization"].startswith("Basic ")
+
+
+def test_one_that_thinks_is_waited_for_and_one_that_drips_is_not(
+    fake: FakeHydra, http: Http
+) -> None:
+    made = evaluate(fake, *(f"job{n}" for n in range(20)))
+    path = f"/eval/{made.id}/builds"
+    options = wire.Options(proxies={}, attempts=2, read=0.3, slowest=5_000_000, patience=0.2)
+    strict = Http(options, sleep=lambda seconds: None)
+    fake.fail(path, Slow(0.1))
+    assert len(list(Hydra(fake.url, strict).builds(made.id))) == 20
+    fake.fail(path, Drip(), always=True)
+    with pytest.raises(Unavailable, match="2 attempts"):
+        list(Hydra(fake.url, strict).builds(made.id))
+    strict.close()
+
+
+def test_what_is_waited_for_can_be_given_up(fake: FakeHydra) -> None:
+    """Another thread ends the wait; without that this would take a minute a request."""
+    made = evaluate(fake, "a")
+    fake.fail("*", Mute(), always=True)
+    client = Http(wire.Options(proxies={}, attempts=100, read=60.0))
+    hydra = Hydra(fake.url, client)
+    for ask in (lambda: hydra.store_paths(made.id), lambda: list(hydra.builds(made.id))):
+        before = len(fake.asked)
+        with ThreadPoolExecutor(1) as pool:
+            asking = pool.submit(ask)
+            while len(fake.asked) == before:
+                time.sleep(0.001)
+            with hydra.abandoned(), pytest.raises(Unavailable):
+                asking.result(timeout=30)
+    client.close()

@@ -1,5 +1,6 @@
 """From an evaluation to a plan, against the fake Hydra over real sockets."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -16,7 +17,15 @@ from narbor.names.release import BackInTime
 from narbor.net import wire
 from narbor.net.http import Http
 from narbor.tasks.release import plan as planning
-from narbor.tasks.release.plan import Candidate, Followed, LeftOut, NoRevision, Plan, Unfinished
+from narbor.tasks.release.plan import (
+    Candidate,
+    Followed,
+    LeftOut,
+    NoEvaluation,
+    NoRevision,
+    Plan,
+    Unfinished,
+)
 from narbor.tasks.release.wants import Want, usual
 from narbor.upstream.hydra import Hydra, Selection
 from tests.fakes.hydra import FakeHydra
@@ -184,6 +193,10 @@ def test_without_the_list_of_builds_the_rest_is_the_same(fake: FakeHydra, hydra:
     bare = planned(hydra, replace(NIXOS, builds=False))
     assert bare == replace(whole, packages=())
     assert fake.counts()[path] == asked
+    foreign = fake.package(made, "nixpkgs.foreign.x86_64-linux")
+    foreign.outputs["out"] = path_of("foreign", store="/gnu/store")
+    left_out = LeftOut(outputs_of_other_stores=1)
+    assert planned(hydra, replace(NIXOS, builds=False)) == replace(bare, left_out=left_out)
 
 
 def test_a_job_that_cannot_be_had_is_absent_with_its_reason(fake: FakeHydra, hydra: Hydra) -> None:
@@ -246,6 +259,16 @@ def test_of_several_evaluations_the_newest_finished_one_counts(
     assert found is not None
     assert found.evaluation.id == first.id
     assert late.finished == 0
+
+
+def test_a_build_without_an_evaluation_is_refused(fake: FakeHydra, hydra: Hydra) -> None:
+    made = evaluate(fake)
+    other = fake.evaluate("nixos", "trunk-combined")
+    tested = json.dumps({**job(fake, "tested").wire(), "jobsetevals": []}).encode()
+    fake.fail(f"/build/{made.builds[0]}", Instead(tested, {"Content-Type": "application/json"}))
+    with pytest.raises(NoEvaluation, match="part of no evaluation"):
+        planning.find(NIXOS, hydra)
+    assert fake.finished(other)
 
 
 def test_any_jobset_can_be_released(fake: FakeHydra, hydra: Hydra) -> None:
