@@ -5,7 +5,7 @@ from pathlib import Path
 
 from narbor.catalogue import record, sweep
 from narbor.catalogue.packages import Packages
-from narbor.catalogue.sqlite import Database
+from narbor.catalogue.sqlite import Database, OlderCatalogue
 from narbor.catalogue.sweep import Reached
 from narbor.catalogue.values import (
     ADMIT,
@@ -59,12 +59,18 @@ class Catalogue(Packages):
 
     @classmethod
     def open(cls, path: Path, write: bool = True, *, show_incomplete: bool = False) -> "Catalogue":
-        """Open the file `path`; with `write` it is made or brought up to date.
+        """Open the file `path`; with `write` it is made. An older one is brought up to date.
 
         `show_incomplete`: doors show items whose closure is not here.
         Raises Refused if there is none to read, or a newer program wrote it; Unavailable.
         """
-        return cls(Database(path, write), show_incomplete)
+        try:
+            database = Database(path, write)
+        except OlderCatalogue:
+            # A server is often the first to open a store with a new program.
+            Database(path, True).close()
+            database = Database(path, write)
+        return cls(database, show_incomplete)
 
     @classmethod
     def in_memory(cls, *, show_incomplete: bool = False) -> "Catalogue":

@@ -27,6 +27,10 @@ class NewerCatalogue(Refused):
     """The store was written by a newer program."""
 
 
+class EmptyCatalogue(Refused):
+    """A catalogue was made and nothing written to it: there is nothing to read."""
+
+
 class OlderCatalogue(Refused):
     """The store must be brought to a newer schema first, and may only be read here."""
 
@@ -113,9 +117,8 @@ class Database:
         if found == VERSION:
             return
         if self._writer is None:
-            raise OlderCatalogue(
-                f"the catalogue {self._name} has schema version {found}, this program reads "
-                f"{VERSION}: open it once with a command that writes"
+            raise (OlderCatalogue if found else EmptyCatalogue)(
+                f"the catalogue {self._name} has schema version {found}, this program reads {VERSION}"
             )
         with self.writing() as connection:
             migrate(connection, VERSION, _schema(), migrations())
