@@ -3,11 +3,15 @@
 import bz2
 import gzip
 import lzma
+import struct
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
+import brotli
+import lz4.frame
 import zstandard
 
 from narbor.formats import nar, narinfo
@@ -18,12 +22,24 @@ from narbor.names.keys import Keyring, SecretKey
 from narbor.names.storepath import StorePath
 from tests.fakes.upstream import FakeCache
 
+
+def _lzip(data: bytes) -> bytes:
+    """One lzip member: the body of a .lzma file with an end mark, between a head and a tail."""
+    options = {"id": lzma.FILTER_LZMA1, "dict_size": 4 << 20}
+    body = lzma.compress(data, lzma.FORMAT_ALONE, filters=[options])[13:]
+    tail = struct.pack("<IQQ", zlib.crc32(data), len(data), len(body) + 26)
+    return b"LZIP\x01\x16" + body + tail
+
+
 PACK: dict[str, Callable[[bytes], bytes]] = {
     "none": bytes,
     "xz": lzma.compress,
     "bzip2": bz2.compress,
     "gzip": gzip.compress,
     "zstd": zstandard.compress,
+    "lzip": _lzip,
+    "lz4": lambda data: bytes(lz4.frame.compress(data)),
+    "br": lambda data: bytes(brotli.compress(data, quality=3)),
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 from narbor.blocks.files import StoreFull
 from narbor.errors import Rejected, Unavailable
 from narbor.formats import narinfo
-from narbor.names import storepath
+from narbor.names import contentaddress, storepath
 from narbor.names.digest import Digest, Seal
 from narbor.names.keys import Keyring
 from narbor.names.storepath import StorePath
@@ -44,6 +44,7 @@ P = TypeVar("P")
 
 FARM = Farm()
 BIG = bytes(range(256)) * 2000
+HTML = b"<!DOCTYPE html><html>Please pay for the wireless network</html>"
 
 
 class Ticking:
@@ -214,24 +215,61 @@ def test_the_biggest_first(cache: FakeCache, run: Run) -> None:
     assert order[1:] == rest
 
 
+def addressed(name: str, deriver: str) -> Built:
+    """An item with a content address."""
+    item = FARM.build(name, deriver=deriver)
+    said = f"fixed:r:{item.info.seal.digest}"
+    path = contentaddress.store_path(contentaddress.parse(said), "/nix/store", name, (), False)
+    return item.saying(path=path, ca=said, signatures=())
+
+
 def test_logs_and_realisations(cache: FakeCache, hall: MemoryHall, run: Run) -> None:
     drv = "0" * 32 + "-foo.drv"
     out = FARM.build("foo", deriver=drv).serve(cache)
-    dev = FARM.build("foo-dev", deriver=drv)
-    seal = dev.info.seal
-    source = f"fixed:r:{seal.digest}"
-    path = storepath.parse("/nix/store/" + "1" * 32 + "-foo-dev")
-    dev = dev.saying(path=path, ca=source)
+    dev = addressed("foo-dev", drv).serve(cache)
     cache.files[f"/log/{drv}"] = b"built"
-    cache.files[f"/build-trace-v2/{drv}/out.doi"] = b"{}"
-    events = run(out.path, logs=True, realisations=True)
+    cache.files[f"/build-trace-v2/{drv}/out.doi"] = b'{"outPath": "%s"}' % out.path.base.encode()
+    said = b'{"outPath": "%s", "signatures": []}' % dev.path.base.encode()
+    cache.files[f"/build-trace-v2/{drv}/dev.doi"] = said
+    events = run(out.path, dev.path, logs=True, realisations=True)
+    assert failed(events) == {}
     assert hall.logs == {drv: b"built"}
-    assert hall.realisations == {}, "only items with a content address have one"
+    assert hall.realisations == {f"{drv}/dev": said}, "only items with a content address have one"
     cache.files["/log/" + drv] = b"built again"
     more = FARM.build("foo-man", deriver=drv).serve(cache)
     run(more.path, logs=True)
     assert hall.logs == {drv: b"built"}
+
+
+@pytest.mark.parametrize("text", [b"no", b"[]", b"{}", b'{"outPath": "another"}', HTML])
+def test_realisations_that_are_none(
+    cache: FakeCache, hall: MemoryHall, run: Run, text: bytes
+) -> None:
+    drv = "0" * 32 + "-foo.drv"
+    item = addressed("foo", drv).serve(cache)
+    cache.files[f"/build-trace-v2/{drv}/out.doi"] = text
+    events = run(item.path, realisations=True)
     assert failed(events) == {}
+    assert set(hall.items) == {item.path.base}
+    assert hall.realisations == {}
+
+
+def test_older_realisations_of_a_folder(hall: MemoryHall, tmp_path: Path) -> None:
+    drv = "0" * 32 + "-foo.drv"
+    item = addressed("foo", drv)
+    name = f"sha256:{'a' * 64}!out"
+    said = b'{"id": "%s", "outPath": "%s"}' % (name.encode(), item.path.base.encode())
+    (tmp_path / "nar").mkdir()
+    (tmp_path / "realisations").mkdir()
+    (tmp_path / "nix-cache-info").write_text("StoreDir: /nix/store\n")
+    (tmp_path / item.narinfo_at[1:]).write_bytes(narinfo.write(item.info))
+    (tmp_path / item.info.url).write_bytes(item.file)
+    (tmp_path / "realisations" / f"{name}.doi").write_bytes(said)
+    (tmp_path / "realisations" / "junk.doi").write_bytes(b"junk")
+    upstream = Upstream(DirectoryCache(str(tmp_path)), FARM.keyring)
+    events = list(mirror(hall, [upstream], [item.path], Options(realisations=True)))
+    assert failed(events) == {}
+    assert hall.realisations == {name: said}
 
 
 def test_a_log_that_fails_is_no_failure(cache: FakeCache, hall: MemoryHall, run: Run) -> None:
@@ -286,8 +324,6 @@ def test_commits_come_in_groups(cache: FakeCache, hall: MemoryHall, client: http
 
 
 # --- what is not ---
-
-HTML = b"<!DOCTYPE html><html>Please pay for the wireless network</html>"
 
 
 def flipped(data: bytes) -> bytes:

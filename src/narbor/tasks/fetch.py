@@ -12,6 +12,7 @@ from narbor.tasks.closure import Wanted
 from narbor.tasks.hall import Hall
 from narbor.tasks.parallel import Cancelled, Pool, ahead
 from narbor.tasks.sources import Complaint, Source, Sources
+from narbor.upstream import out_path
 
 _STEP: Final = 4 << 20
 _DISK_STEP: Final = 64 << 20
@@ -145,13 +146,16 @@ class Fetcher:
         try:
             if self._logs and claim.deriver is not None:
                 self._log(wanted, source, claim.deriver)
-            name = _realisation(claim)
-            if self._realisations and name is not None:
-                text = source.cache.realisation(name)
-                if text is not None:
-                    self._library.keep_realisation(name, text)
+            if self._realisations and claim.ca is not None:
+                self._realised(source, claim)
         except NarborError as error:
             pool.emit(Remark(f"{claim.path}: {error}"))
+
+    def _realised(self, source: Source, claim: Narinfo) -> None:
+        for name in source.cache.realised(claim):
+            text = source.cache.realisation(name)
+            if text is not None and out_path(text) == claim.path.base:
+                self._library.keep_realisation(name, text)
 
     def _log(self, wanted: Wanted, source: Source, deriver: str) -> None:
         # Several outputs share a deriver; who comes first asks.
@@ -243,18 +247,3 @@ class _Body:
             if isinstance(error, Unavailable):
                 self._source.failed(error)
             raise
-
-
-def _realisation(claim: Narinfo) -> str | None:
-    """Name the realisation of an item with a content address: `DERIVATION/OUTPUT`.
-
-    The output's name is what the item's name has more than its derivation's.
-    """
-    if claim.ca is None or claim.deriver is None or not claim.deriver.endswith(".drv"):
-        return None
-    name = claim.deriver[33:].removesuffix(".drv")
-    if claim.path.name == name:
-        return f"{claim.deriver}/out"
-    if claim.path.name.startswith(f"{name}-"):
-        return f"{claim.deriver}/{claim.path.name[len(name) + 1 :]}"
-    return None

@@ -5,6 +5,7 @@ the form of its own answers: who vouches for a claim is decided in formats/vouch
 the bytes are right where they are read.
 """
 
+import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -20,6 +21,10 @@ LONGEST_REALISATION: Final = 1 << 20
 
 class NotACache(Rejected):
     """What answers at a place is something, but no binary cache."""
+
+
+class NotARealisation(Rejected):
+    """A text that should be a realisation is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,9 @@ class Cache(Protocol):
     def log(self, name: str) -> bytes | None:
         """Return the build log of a derivation (base name), None where there is none."""
 
+    def realised(self, narinfo: Narinfo) -> Iterator[str]:
+        """Name the realisations that an item with a content address may have here."""
+
     def realisation(self, name: str) -> bytes | None:
         """Return a realisation as JSON, None where there is none.
 
@@ -99,3 +107,32 @@ def realisation_path(name: str) -> str:
     """Return where a realisation lies inside a cache."""
     folder = "build-trace-v2" if "/" in name else "realisations"
     return f"{folder}/{name}.doi"
+
+
+def build_trace(claim: Narinfo) -> str | None:
+    """Name the realisation of an item with a content address: `DERIVATION/OUTPUT`.
+
+    The output's name is what the item's name has more than its derivation's.
+    """
+    if claim.ca is None or claim.deriver is None or not claim.deriver.endswith(".drv"):
+        return None
+    name = claim.deriver[33:].removesuffix(".drv")
+    if claim.path.name == name:
+        return f"{claim.deriver}/out"
+    if claim.path.name.startswith(f"{name}-"):
+        return f"{claim.deriver}/{claim.path.name[len(name) + 1 :]}"
+    return None
+
+
+def out_path(text: bytes) -> str:
+    """Return the base name of the item that a realisation speaks of; raises NotARealisation.
+
+    Its signatures are for its readers: they alone know the derivation's hash.
+    """
+    try:
+        said = json.loads(text)
+    except ValueError as error:
+        raise NotARealisation(f"a realisation is no JSON: {error}") from error
+    if not isinstance(said, dict) or not isinstance(said.get("outPath"), str):
+        raise NotARealisation("a realisation names no outPath")
+    return str(said["outPath"]).rpartition("/")[2]

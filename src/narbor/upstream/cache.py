@@ -15,6 +15,7 @@ from narbor.upstream import (
     LONGEST_REALISATION,
     CacheInfo,
     NotACache,
+    build_trace,
     parse_info,
     pathlist,
     realisation_path,
@@ -60,6 +61,15 @@ class HttpCache:
         """Read `/log/NAME`."""
         document = self._read(f"log/{quote(name)}", LONGEST_LOG)
         return None if document is None else document.content
+
+    def realised(self, narinfo: Narinfo) -> Iterator[str]:
+        """Name what can be told from a claim: that in the build trace of Nix 2.35.
+
+        Older ones lie under a hash of the derivation, and HTTP has no listing.
+        """
+        name = build_trace(narinfo)
+        if name is not None:
+            yield name
 
     def realisation(self, name: str) -> bytes | None:
         """Read `/realisations/HASH!OUTPUT.doi` or `/build-trace-v2/DERIVATION/OUTPUT.doi`."""

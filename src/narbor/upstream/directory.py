@@ -1,5 +1,6 @@
 """A binary cache in a folder: `file:///DIR`, as `nix copy --to file:///DIR` writes it."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path, PurePosixPath
@@ -15,6 +16,9 @@ from narbor.upstream import (
     LONGEST_REALISATION,
     CacheInfo,
     NotACache,
+    NotARealisation,
+    build_trace,
+    out_path,
     parse_info,
     pathlist,
     realisation_path,
@@ -46,6 +50,8 @@ class DirectoryCache:
         self._folder = _local(url)
         if not self._folder.is_dir():
             raise NoFolder(f"{url} is no folder")
+        self._lock = threading.Lock()
+        self._realised: dict[str, list[str]] | None = None
 
     @property
     def name(self) -> str:
@@ -74,6 +80,27 @@ class DirectoryCache:
     def log(self, name: str) -> bytes | None:
         """Read `log/NAME`."""
         return self._read(f"log/{name}", LONGEST_LOG)
+
+    def realised(self, narinfo: Narinfo) -> Iterator[str]:
+        """Name those of the build trace, and of the older kind those that a listing shows."""
+        name = build_trace(narinfo)
+        if name is not None:
+            yield name
+        with self._lock:
+            if self._realised is None:
+                self._realised = self._listed()
+        yield from self._realised.get(narinfo.path.base, ())
+
+    def _listed(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for path in sorted(self._folder.glob("realisations/*.doi")):
+            text = self._read(f"realisations/{path.name}", LONGEST_REALISATION)
+            try:
+                base = out_path(text or b"")
+            except NotARealisation:
+                continue
+            found.setdefault(base, []).append(path.name.removesuffix(".doi"))
+        return found
 
     def realisation(self, name: str) -> bytes | None:
         """Read `realisations/HASH!OUTPUT.doi` or `build-trace-v2/DERIVATION/OUTPUT.doi`."""
