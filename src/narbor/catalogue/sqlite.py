@@ -118,7 +118,8 @@ class Database:
             return
         if self._writer is None:
             raise (OlderCatalogue if found else EmptyCatalogue)(
-                f"the catalogue {self._name} has schema version {found}, this program reads {VERSION}"
+                f"the catalogue {self._name} has schema version {found}, "
+                f"this program reads version {VERSION}"
             )
         with self.writing() as connection:
             migrate(connection, VERSION, _schema(), migrations())
