@@ -18,6 +18,7 @@ PEERS: dict[str, str] = {
     "nix 2.26": "apt",
     "nix 2.34": "apt",
     "nginx": "apt",
+    "caddy": "apt",
     "curl": "apt",
     "helia": "npm",
 }

@@ -1,8 +1,8 @@
 """A server over a fake library: `python -m tests.serve.program LISTEN [OPTION=VALUE]...`.
 
-Options: workers, tls_cert, tls_key, access (a file), size of `/big` and where it breaks (bytes).
-`/probe` tells how many bodies are open, how many bytes were made, and how often the library was
-asked; `/change` makes the library another one.
+Options: workers, patience, tls_cert, tls_key, access (a file), size of `/big` and where it breaks
+(bytes). `/probe` tells how many bodies are open, how many bytes were made, and how often the
+library was asked; `/change` makes the library another one.
 """
 
 import json
@@ -88,7 +88,9 @@ def main() -> None:
         tls_cert=Path(cert) if cert else None,
         tls_key=Path(key) if key else None,
     )
-    server.serve(Config(home=Path(tempfile.gettempdir()), serve=said), partial(load, options))
+    patience = int(options.get("patience", str(server.PATIENCE)))
+    config = Config(home=Path(tempfile.gettempdir()), serve=said)
+    server.serve(config, partial(load, options), patience)
 
 
 if __name__ == "__main__":

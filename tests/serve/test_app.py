@@ -375,6 +375,7 @@ def test_counts_hold_hot_and_other_answers() -> None:
         counts = (await client.ask("/metrics")).body
         assert b'narbor_requests_total{status="404"} 5.0' in counts
         assert b"narbor_ready_answers_total 4.0" in counts
+        assert b"narbor_body_bytes_total %.1f" % (5 * len(b"not here\n")) in counts
 
     play(scenario)
 

@@ -139,6 +139,20 @@ def test_its_end_lets_bodies_finish_and_closes_idle_connections(
         assert not any(map(alive, workers))
 
 
+def test_its_end_waits_for_nobody_for_ever(tmp_path: Path) -> None:
+    with (
+        program(tmp_path, size=400 * MEGABYTE, patience=1) as running,
+        socket.create_connection(("127.0.0.1", running.port), PATIENCE) as client,
+    ):
+        workers = pids(running, 1)
+        client.sendall(b"GET /big HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert client.recv(1) == b"H"
+        running.process.send_signal(signal.SIGTERM)
+        running.process.wait(PATIENCE)
+        assert not any(map(alive, workers))
+        assert not answers(running.port)
+
+
 def test_workers_do_not_outlive_the_server(tmp_path: Path) -> None:
     with program(tmp_path, workers=2) as running:
         workers = pids(running, 2)

@@ -112,7 +112,7 @@ class App:
             head = scope["method"] == "HEAD"
             await send(NOTHING if head else kept.body)
             status, size = kept.status, 0 if head else kept.size
-            self._metrics.ready(status)
+            self._metrics.ready(status, size)
         if self._access is not None:
             self._access.write(scope, status, size, self._clock() - begun)
 
@@ -156,7 +156,7 @@ class App:
         data = b"" if head else asked.data
         await send(ready.start(answer))
         await send(ready.finish(data))
-        self._metrics.sent(len(asked.first))
+        self._metrics.sent(len(data))
         return answer.status, len(data)
 
     def _ask(self, request: Request, head: bool) -> Asked:

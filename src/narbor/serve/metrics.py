@@ -46,7 +46,7 @@ class Metrics:
             buckets=SECONDS,
             registry=own,
         )
-        self._bytes = Counter("narbor_body_bytes", "Bytes of streamed bodies.", registry=own)
+        self._bytes = Counter("narbor_body_bytes", "Bytes of bodies sent.", registry=own)
         self._open = Gauge(
             "narbor_bodies_open",
             "Bodies being streamed.",
@@ -57,10 +57,12 @@ class Metrics:
             "narbor_bodies_short", "Bodies that ended early, by whose doing.", ["why"], registry=own
         )
         self._tally: Tally[int] = Tally()
+        self._tallied = 0
 
-    def ready(self, status: int) -> None:
+    def ready(self, status: int, size: int) -> None:
         """Count an answer out of memory; cheap."""
         self._tally[status] += 1
+        self._tallied += size
 
     def answered(self, status: int, seconds: float) -> None:
         """Count an answer that was made."""
@@ -87,6 +89,8 @@ class Metrics:
     def settle(self) -> None:
         """Write down what `ready` counted."""
         tally, self._tally = self._tally, Tally()
+        tallied, self._tallied = self._tallied, 0
+        self._bytes.inc(tallied)
         for status, count in tally.items():
             self._requests.labels(str(status)).inc(count)
             self._hot.inc(count)

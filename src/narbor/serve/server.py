@@ -65,8 +65,11 @@ def run(config: Config, keys: tuple[SecretKey, ...] = (), access: str | None = N
     serve(config, partial(worker.load, config, keys, access))
 
 
-def serve(config: Config, load: Callable[[], Application]) -> None:
-    """Serve what `load` makes in each worker. It is sent there, so it must be picklable."""
+def serve(config: Config, load: Callable[[], Application], patience: int = PATIENCE) -> None:
+    """Serve what `load` makes in each worker. It is sent there, so it must be picklable.
+
+    `patience` is how many seconds what is on its way may take when the end has been told.
+    """
     said = config.serve
     if (said.tls_cert is None) != (said.tls_key is None):
         raise BadCertificate("TLS needs both a certificate and its key (--tls-cert, --tls-key)")
@@ -76,18 +79,20 @@ def serve(config: Config, load: Callable[[], Application]) -> None:
         os.environ[DIRECTORY] = str(folder)
         # A fresh interpreter for each worker: no lock, thread or database of ours is forked.
         multiprocessing.set_start_method("spawn", force=True)
-        server = _server(config, address, folder)
+        server = _server(config, address, folder, patience)
         server.on_startup(partial(log.info, "listening at %s", address.url(bool(said.tls_cert))))
         server.serve(target_loader=load, wrap_loader=False)
 
 
-def _server(config: Config, address: Address, folder: Path) -> MPServer:
+def _server(config: Config, address: Address, folder: Path, patience: int) -> MPServer:
     said = config.serve
     return MPServer(
         "narbor",
         address=address.host,
         port=address.port,
         uds=address.path,
+        # Whoever may enter its folder may ask, as with a port.
+        uds_permissions=0o666,
         interface=Interfaces.ASGI,
         workers=said.workers,
         loop=Loops.auto,
@@ -98,7 +103,7 @@ def _server(config: Config, address: Address, folder: Path) -> MPServer:
         ssl_key=_key(said.tls_key, folder),
         ssl_protocol_min=SSLProtocols.tls12,
         respawn_failed_workers=True,
-        workers_kill_timeout=PATIENCE,
+        workers_kill_timeout=patience,
     )
 
 
