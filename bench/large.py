@@ -55,8 +55,9 @@ def archives(log: Path) -> int:
         return sum(" /nar/" in line for line in lines)
 
 
-def rows(world: Crowd, folder: Path) -> Iterator[Row]:
+def rows(folder: Path, width: int = WIDTH) -> Iterator[Row]:
     """Mirror twice."""
+    world = crowd.grow(folder / "cache", LAYERS, width)
     paths = folder / "paths"
     paths.write_text("".join(f"/nix/store/{base}\n" for base in world.roots))
     everything = len(world.found) + len(world.unclaimed) + len(world.gone)
@@ -98,13 +99,7 @@ def _check(world: Crowd, first: Ran, again: Ran, failed: str) -> None:
     assert again.err.startswith("0 items admitted"), again.err
 
 
-def main(width: int = WIDTH) -> list[Row]:
-    """Measure in a folder that goes away."""
-    with tempfile.TemporaryDirectory(prefix="narbor-bench-") as folder:
-        world = crowd.grow(Path(folder, "cache"), LAYERS, width)
-        return list(rows(world, Path(folder)))
-
-
 if __name__ == "__main__":
-    for row in main(int(sys.argv[1]) if len(sys.argv) > 1 else WIDTH):
-        print(row)
+    with tempfile.TemporaryDirectory(prefix="narbor-bench-") as scratch:
+        for row in rows(Path(scratch), int(sys.argv[1]) if len(sys.argv) > 1 else WIDTH):
+            print(row)

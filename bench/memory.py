@@ -90,9 +90,10 @@ def write(folder: Path, name: str, events: Events, compression: str) -> StorePat
     return path
 
 
-def row(work: str, events: Events, compression: str) -> Row:
+def row(scratch: Path, work: str, events: Events, compression: str) -> Row:
     """Make a cache, mirror it, and take both away again."""
-    folder = Path(tempfile.mkdtemp(prefix="narbor-bench-"))
+    folder = scratch / "big"
+    folder.mkdir()
     try:
         path = write(folder / "cache", "big", events, compression)
         words = ("mirror", f"file://{folder}/cache", str(path), "--trust", str(KEY.public))
@@ -104,7 +105,7 @@ def row(work: str, events: Events, compression: str) -> Row:
     return at_most(work, f"{peak:.0f} MB, {ran.seconds:.0f} s", peak, 300, "MB")
 
 
-def main(size: int = 4 << 30) -> Iterator[Row]:
+def rows(folder: Path, size: int = 4 << 30) -> Iterator[Row]:
     """Measure one kind after the other."""
     kinds: tuple[tuple[str, Callable[[int], Events], str], ...] = (
         ("one file", one_file, "none"),
@@ -113,6 +114,7 @@ def main(size: int = 4 << 30) -> Iterator[Row]:
     )
     for what, events, compression in kinds:
         yield row(
+            folder,
             f"memory to admit a NAR of {size / 1e9:.1f} GB of random bytes, {what}",
             events(size),
             compression,
@@ -120,5 +122,8 @@ def main(size: int = 4 << 30) -> Iterator[Row]:
 
 
 if __name__ == "__main__":
-    for each in main(int(float(sys.argv[1]) * 1e9) if len(sys.argv) > 1 else 4 << 30):
-        print(each, flush=True)
+    with tempfile.TemporaryDirectory(prefix="narbor-bench-") as made:
+        for each in rows(
+            Path(made), int(float(sys.argv[1]) * 1e9) if len(sys.argv) > 1 else 4 << 30
+        ):
+            print(each, flush=True)

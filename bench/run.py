@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from bench import catalogue, serve, store, table
+from bench import catalogue, large, memory, serve, store, table, unpack
 from bench.measure import Row
 from tests.world import world
 
@@ -23,6 +23,9 @@ DOCS: Final = Path(__file__).resolve().parents[1] / "docs"
 PARTS: Final[dict[str, Callable[[Path], Iterator[Row]]]] = {
     "store": lambda folder: store.rows(world.prepare(), folder),
     "serve": lambda folder: serve.rows(world.prepare(), folder),
+    "unpack": lambda folder: unpack.rows(world.prepare(), folder),
+    "large": large.rows,
+    "memory": memory.rows,
     "catalogue": catalogue.rows,
 }
 

@@ -5,8 +5,6 @@ Input: the Debian world of tests/world (130 items, 260 MB of NARs, and its rebui
 """
 
 import lzma
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
@@ -94,7 +92,6 @@ def rows(world: World, folder: Path) -> Iterator[Row]:
     yield from _world(first, second, folder)
     yield from _small(folder)
     yield from _xz(first, folder)
-    yield from _memory(folder)
 
 
 def _world(first: list[Pair], second: list[Pair], folder: Path) -> Iterator[Row]:
@@ -185,48 +182,6 @@ def _xz(first: list[Pair], folder: Path) -> Iterator[Row]:
     yield at_least(
         f"admit from .nar.xz, one item of {len(archive) / 1e6:.0f} MB",
         rate(len(archive), took), rate(len(archive), alone), alone / took, 0.9, "xz alone",
-    )  # fmt: skip
-
-
-_BIG = """
-import resource, sys
-from pathlib import Path
-from random import Random
-from hashlib import sha256
-from itertools import chain
-from narbor.formats import nar
-from tests.library.store import opened, sealed
-size, folder = int(sys.argv[1]), Path(sys.argv[2])
-def pieces():
-    luck = Random(1)
-    left = size
-    while left:
-        piece = luck.randbytes(min(left, 1 << 20))
-        left -= len(piece)
-        yield piece
-def archive():
-    return nar.write(chain([nar.File(b"", False, size)], map(nar.Data, pieces())))
-state, length = sha256(), 0
-for piece in archive():
-    state.update(piece)
-    length += len(piece)
-with opened(folder) as library:
-    library.admit(sealed("big", state.digest(), length), archive(), "bench:")
-    library.commit()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-"""
-
-
-def _memory(folder: Path) -> Iterator[Row]:
-    size = 4 << 30
-    done = subprocess.run(
-        [sys.executable, "-c", _BIG, str(size), str(folder / "big")],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    peak = int(done.stdout) * 1024 / 1e6
-    yield at_most(
-        "memory to admit a 4 GB NAR of random bytes, one file",
-        f"{peak:.0f} MB", peak, 300, "MB",
     )  # fmt: skip
 
 
