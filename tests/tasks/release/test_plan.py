@@ -62,7 +62,8 @@ def evaluate(fake: FakeHydra, name: str = NAME) -> HydraEval:
     fake.build(made, "tested", nixname=name)
     for system in ("x86_64-linux", "aarch64-linux"):
         hello = f"nixpkgs.hello.{system}"
-        fake.package(made, hello, system=system, nixname="hello-2.12", outputs=("man", "out"))
+        outputs = ("man", "dev", "out")
+        fake.package(made, hello, system=system, nixname="hello-2.12", outputs=outputs)
     fake.package(made, "nixpkgs.python3Packages.six.x86_64-linux", nixname="python3-six-1.17")
     fake.package(made, "nixos.tests.simple.x86_64-linux")
     channel = fake.build(made, "nixos.channel", nixname=name.replace("nixos", "nixos-channel"))
@@ -111,7 +112,7 @@ def test_packages_have_their_attributes_and_their_default_output_first(
 ) -> None:
     evaluate(fake)
     hello = job(fake, "nixpkgs.hello.aarch64-linux")
-    out, man = (storepath.parse(str(hello.outputs[name])).base for name in ("out", "man"))
+    bases = {name: storepath.parse(str(path)).base for name, path in hello.outputs.items()}
     found = {(each.attribute, each.system): each for each in planned(hydra).packages}
     assert set(found) == {
         ("hello", "x86_64-linux"),
@@ -119,7 +120,10 @@ def test_packages_have_their_attributes_and_their_default_output_first(
         ("python3Packages.six", "x86_64-linux"),
     }
     assert found["hello", "aarch64-linux"] == Package(
-        "hello", "aarch64-linux", "hello-2.12", (("out", out), ("man", man))
+        "hello",
+        "aarch64-linux",
+        "hello-2.12",
+        tuple((name, bases[name]) for name in ("out", "dev", "man")),
     )
 
 
@@ -178,7 +182,7 @@ def test_systems_and_names_are_selected(fake: FakeHydra, hydra: Hydra) -> None:
     chosen = Selection(systems=("aarch64-linux",), names=("nixpkgs.*",))
     plan = planned(hydra, replace(NIXOS, selection=chosen))
     assert [each.attribute for each in plan.packages] == ["hello"]
-    assert len(plan.paths) == 2
+    assert len(plan.paths) == 3
     # Files are wanted by name, whatever is selected.
     assert len(plan.files) == 3
     with pytest.raises(Refused, match="list of builds"):
@@ -259,6 +263,18 @@ def test_of_several_evaluations_the_newest_finished_one_counts(
     assert found is not None
     assert found.evaluation.id == first.id
     assert late.finished == 0
+
+
+@pytest.mark.parametrize("good_first", [True, False])
+def test_of_two_builds_of_a_job_the_good_one_counts(
+    fake: FakeHydra, hydra: Hydra, good_first: bool
+) -> None:
+    made = evaluate(fake)
+    good = job(fake, "nixos.channel").id
+    bad = fake.build(made, "nixos.channel", buildstatus=1).id
+    made.builds.remove(bad)
+    made.builds.insert(made.builds.index(good) + good_first, bad)
+    assert "nixexprs.tar.xz" in {each.file for each in planned(hydra).files}
 
 
 def test_a_build_without_an_evaluation_is_refused(fake: FakeHydra, hydra: Hydra) -> None:
