@@ -53,6 +53,7 @@ def test_versions_compare_as_in_nix(one: str, other: str, expected: int) -> None
         ("1-2.", "1.2", 0),
         ("", "pre", 1),
         ("2147483647", "2147483646", 1),
+        ("2147483647", "1", 1),
         # Too large for an int of 32 bits: a word, older than any number.
         ("2147483648", "1", -1),
         ("2147483648", "10000000000", 1),
@@ -115,6 +116,7 @@ def test_releases_sort_from_old_to_new() -> None:
         with pytest.raises(BackInTime, match=r"25\.05|24\.11|16\.09"):
             release.forward(old, new)
     assert not release.forward(parsed[0], parsed[0])
+    assert not release.newer(parsed[0], parsed[0])
     assert release.forward(parsed[0], None)
 
 

@@ -1,5 +1,7 @@
 """What the catalogue keeps beside items: pins, failures, conflicts, admissions, logs."""
 
+from collections.abc import Iterable
+
 from narbor.catalogue import record, rows
 from narbor.catalogue.items import Items
 from narbor.catalogue.values import ADMIT, Admission, Claim, Conflict, Failure, Pin
@@ -16,13 +18,18 @@ class Notes(Items):
 
     def pin(self, base: str, time: int, alone: bool = False) -> None:
         """Note that an item was asked for by name, here or not yet; `alone`: not its closure."""
-        parts = rows.split(base)
-        if parts is None:
-            raise NotAnItemName(f"{base!r} is no store path name (32 letters, a dash, a name)")
+        self.pin_all([base], time, alone)
+
+    def pin_all(self, bases: Iterable[str], time: int, alone: bool = False) -> None:
+        """Pin many in one transaction, which is the price of one; raises NotAnItemName."""
+        values = []
+        for base in bases:
+            parts = rows.split(base)
+            if parts is None:
+                raise NotAnItemName(f"{base!r} is no store path name (32 letters, a dash, a name)")
+            values.append((*parts, time, alone))
         with self._database.writing() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO pin VALUES (?, ?, ?, ?)", (*parts, time, alone)
-            )
+            connection.executemany("INSERT OR REPLACE INTO pin VALUES (?, ?, ?, ?)", values)
 
     def unpin(self, base: str) -> None:
         """Take a pin away; without one nothing happens."""

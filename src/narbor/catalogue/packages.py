@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import Final
 
 from narbor.catalogue import rows
-from narbor.catalogue.releases import Published, Releases, path_id, require
+from narbor.catalogue.releases import Releases, path_id, require
 from narbor.catalogue.sqlite import Row
 from narbor.catalogue.values import Package, Release
 
@@ -34,17 +34,14 @@ class Packages(Releases):
     """Packages, with their writer and readers. Safe for threads."""
 
     def record_packages(self, channel: str, name: str, packages: Iterable[Package]) -> int:
-        """Add packages to a release that is in the making; return how many different ones.
+        """Add packages to a release, published or not; return how many different ones.
 
-        Nobody else can write meanwhile, so `packages` should be at hand. Raises NoRelease,
-        Published, MalformedPath.
+        What a release consists of does not change by what is learnt of it. Nobody else can write
+        meanwhile, so `packages` should be at hand. Raises NoRelease, MalformedPath.
         """
         offered: set[int] = set()
         with self._database.writing() as connection:
             release = require(connection, channel, name)
-            query = "SELECT 1 FROM release WHERE id = ? AND published IS NOT NULL"
-            if connection.execute(query, (release,)).fetchone():
-                raise Published(f"{channel}: {name} is published already")
             words: dict[str, int] = {}
             for package in packages:
                 offered.add(_record(connection, package, words))

@@ -381,6 +381,34 @@ def test_a_channel_never_goes_back_in_time(fake: FakeHydra, hydra: Hydra) -> Non
     catalogue.close()
 
 
+def test_packages_of_a_large_evaluation_are_learnt_one_by_one(
+    fake: FakeHydra, hydra: Hydra
+) -> None:
+    evaluate(fake)
+    catalogue = Catalogue.in_memory()
+    followed = replace(NIXOS, builds=False)
+    known = {(each.attribute, each.system): each for each in planned(hydra).packages}
+
+    def resolve(attribute: str, system: str = "x86_64-linux") -> Package | None:
+        return planning.resolve(followed, catalogue, hydra, attribute, system)
+
+    assert resolve("hello") is None
+    planning.record(planned(hydra, followed), catalogue, 1)
+    assert resolve("hello") is None
+    catalogue.publish_release(CHANNEL, NAME, 1)
+    catalogue.advance(CHANNEL, NAME, 1)
+    for attribute, system in (("hello", "aarch64-linux"), ("python3Packages.six", "x86_64-linux")):
+        assert resolve(attribute, system) == known[attribute, system]
+    asked = len(fake.asked)
+    assert resolve("hello", "aarch64-linux") == known["hello", "aarch64-linux"]
+    assert len(fake.asked) == asked
+    assert [each.attribute for each in catalogue.search(["hello"], CHANNEL)] == ["hello"]
+    assert resolve("six") is None
+    job(fake, "nixpkgs.hello.x86_64-linux").buildstatus = 1
+    assert resolve("hello") is None
+    catalogue.close()
+
+
 BUILD = st.fixed_dictionaries(
     {
         "finished": st.just(1),

@@ -4,15 +4,14 @@
 `plan` goes through the evaluation: the files it offers and those it lacks, the store paths, the
 packages. `record` writes the plan into the catalogue. Nothing here looks at a byte of an item.
 
-An evaluation is read as one list of builds where the Hydra can give it. From one that is too large
-for that (`builds=False`), the list of store paths is taken, and each file's job is asked for;
-packages are then known from elsewhere, or not at all.
+An evaluation is read as one list of builds where the Hydra can give it. Of one that is too large
+for that (`builds=False`) the list of store paths is taken, and each file's job is asked for;
+packages are then learnt one by one, by `resolve`.
 """
 
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from sys import intern
 from typing import Final
 
 from narbor.catalogue import Catalogue, Package, Release
@@ -21,12 +20,12 @@ from narbor.formats.hydra import Build, Evaluation
 from narbor.names import release
 from narbor.names.release import MalformedRelease, ReleaseName
 from narbor.names.storepath import StorePath
+from narbor.tasks.release import packages
 from narbor.tasks.release.wants import Absent, Chosen, NoProduct, Want, choose
 from narbor.upstream.hydra import Hydra, Selection
 
 _REVISION: Final = re.compile(r"[0-9A-Za-z._\-]{1,128}", re.ASCII)
 _COMMIT: Final = re.compile(r"(?<![0-9a-f])[0-9a-f]{40}(?![0-9a-f])")
-_PACKAGE: Final = "nix-build"
 
 
 class NoRevision(Refused):
@@ -190,6 +189,28 @@ def record(plan: Plan, catalogue: Catalogue, time: int) -> None:
     catalogue.record_packages(plan.channel, plan.name.text, plan.packages)
 
 
+def resolve(
+    followed: Followed, catalogue: Catalogue, hydra: Hydra, attribute: str, system: str
+) -> Package | None:
+    """Return a package of the release that a channel is at.
+
+    One that the catalogue does not know yet is asked for and remembered: of evaluations that are
+    too large to be read as a whole, packages are learnt one by one. Raises what the Hydra raises.
+    """
+    known = catalogue.package(followed.channel, attribute, system)
+    at = catalogue.channel(followed.channel)
+    if known is not None or at is None or at.current is None:
+        return known
+    release = catalogue.release(followed.channel, at.current)
+    if release is None or release.evaluation is None:
+        return None
+    build = hydra.job(release.evaluation, f"{followed.prefix}{attribute}.{system}")
+    found = None if build is None else packages.of_build(build, followed.prefix, followed.store)
+    if found is not None:
+        catalogue.record_packages(followed.channel, release.name, [found])
+    return found
+
+
 class _Gathered:
     """What has been learnt of an evaluation so far."""
 
@@ -252,27 +273,17 @@ class _Gathered:
             self.jobs[build.job] = build
 
     def _succeeded(self, build: Build) -> None:
-        outputs = []
-        listed = any(product.type == _PACKAGE for product in build.products)
+        listed = packages.listed(build)
         for output in build.outputs:
             if output.path is None:
                 self._without_path += 1
             elif output.path.store != self._followed.store:
                 self._foreign += 1
-            else:
-                outputs.append((intern(output.name), output.path.base))
-                if listed:
-                    self.paths.add(output.path)
-        prefix, suffix = self._followed.prefix, f".{build.system}"
-        # Manuals, tarballs and images stand among the packages, but are built once for all systems
-        # and offer something else than themselves.
-        package = listed or build.job.endswith(suffix)
-        if outputs and package and build.job.startswith(prefix):
-            attribute = build.job.removeprefix(prefix).removesuffix(suffix)
-            # Hydra does not say which output is the default one; it is `out` where there is one.
-            outputs.sort(key=lambda output: (output[0] != "out", output[0]))
-            system = intern(build.system)
-            self.packages.append(Package(attribute, system, build.name, tuple(outputs)))
+            elif listed:
+                self.paths.add(output.path)
+        package = packages.of_build(build, self._followed.prefix, self._followed.store)
+        if package is not None:
+            self.packages.append(package)
 
 
 def _choose(followed: Followed, gathered: _Gathered) -> tuple[list[Chosen], list[Absent]]:
