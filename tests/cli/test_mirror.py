@@ -136,6 +136,33 @@ def test_print_only_names_what_is_missing(narbor: Program, farm: Farm, cache: Fa
     assert items(narbor) == {farm.path("base-1.0")}
 
 
+def test_print_only_leaves_no_trace(narbor: Program, farm: Farm, cache: FakeCache) -> None:
+    """Where there is no store, none is made; and nothing is put on record in one that is there."""
+    call = ("mirror", cache.url, farm.path("top"), "--print-only")
+    assert len(narbor(*call, *trust(farm)).stdout.splitlines()) == 3
+    assert not narbor.home.exists()
+    assert narbor("mirror", cache.url, farm.path("base-1.0"), *trust(farm)).returncode == 0
+    asked = len(cache.asked)
+    listed = narbor(*call, *trust(farm))
+    assert len(listed.stdout.splitlines()) == 2
+    assert "2 items to fetch" in listed.stderr and "1 were here" in listed.stderr
+    assert not any(asked.path.startswith("/nar/") for asked in cache.asked[asked:])
+    assert narbor(*call).returncode == 1
+    assert "nothing failed" in narbor("failed").stderr
+    assert json.loads(narbor("--json", "status").stdout)["pins"] == 1
+
+
+def test_a_hash_that_nobody_knows_stops_nothing(
+    narbor: Program, farm: Farm, cache: FakeCache
+) -> None:
+    known, unknown = farm.path("base-1.0")[11:43], "0" * 32
+    done = narbor("mirror", cache.url, unknown, known, *trust(farm))
+    assert done.returncode == 1
+    assert f"failed: {unknown}: no cache knows" in done.stderr
+    assert items(narbor) == {farm.path("base-1.0")}
+    assert narbor("mirror", cache.url, unknown, *trust(farm)).returncode == 2
+
+
 def test_json_gives_a_line_per_event(narbor: Program, farm: Farm, cache: FakeCache) -> None:
     """The last line sums up, and progress stays on standard error."""
     done = narbor("mirror", cache.url, farm.path("top"), "--json", *trust(farm))

@@ -106,9 +106,9 @@ class MemoryHall:
         """Note what the run relies on."""
         yield self.spared.update
 
-    def pin(self, path: StorePath, alone: bool = False) -> None:
-        """Write a pin down."""
-        self.pins[path.base] = alone
+    def pin(self, *paths: StorePath, alone: bool = False) -> None:
+        """Write pins down."""
+        self.pins |= dict.fromkeys((path.base for path in paths), alone)
 
     def fail(self, base: str, upstream: str, reason: str) -> None:
         """Put a failure on record."""

@@ -14,7 +14,7 @@ from narbor.cli import options, store
 from narbor.cli.options import Commands
 from narbor.cli.out import Bar, Out, amount
 from narbor.config import Config
-from narbor.errors import Refused
+from narbor.errors import Refused, Rejected, Unavailable
 from narbor.formats import narinfo
 from narbor.library import Library
 from narbor.names import storepath
@@ -140,7 +140,7 @@ def run(args: argparse.Namespace, out: Out) -> int:
     ring = wiring.keyring(config, args.trust, urls)
     with wiring.open_http(config) as http:
         caches = [wiring.open_upstream(url, http) for url in urls]
-        paths = _paths(args, config, caches)
+        paths, unknown = _paths(args, config, caches)
         upstreams = [
             Upstream(cache, ring, args.trusted or wiring.says_trusted(url))
             for url, cache in zip(urls, caches, strict=True)
@@ -148,7 +148,9 @@ def run(args: argparse.Namespace, out: Out) -> int:
         with _library(config, args.print_only) as library:
             how = _options(config, args.print_only)
             done = follow(mirror.mirror(library, upstreams, paths, how), out)
-    return 1 if done.failed else 0
+    for word, reason in unknown.items():
+        out.warn(f"failed: {word}: {reason}")
+    return 1 if done.failed or unknown else 0
 
 
 @contextmanager
@@ -183,27 +185,45 @@ def _options(config: Config, print_only: bool) -> Options:
     )
 
 
-def _paths(args: argparse.Namespace, config: Config, caches: list[Cache]) -> list[StorePath]:
-    """Return what is asked for, each once, in the order given."""
+def _paths(
+    args: argparse.Namespace, config: Config, caches: list[Cache]
+) -> tuple[list[StorePath], dict[str, str]]:
+    """Return what is asked for, each once, in the order given; and hashes nobody knows, with why.
+
+    A bare hash part is completed by the first cache that knows it. Raises NoSuchPlace when all
+    that is asked for are hashes that nobody knows.
+    """
     words = list(args.paths)
     if args.paths_from:
         words += _lines(args.paths_from)
-    found = [_path(word, config, caches) for word in words]
+    found: list[StorePath] = []
+    unknown: dict[str, str] = {}
+    for word in words:
+        if not storepath.is_hash_part(word):
+            found.append(store.path_of(word, config.store))
+        elif isinstance(named := _named(word, caches), StorePath):
+            found.append(named)
+        else:
+            unknown[word] = named
     if args.store_paths:
         listed = wiring.store_paths(args.store_paths, caches[0])
         found += [store.path_of(line, config.store) for line in listed]
-    return list(dict.fromkeys(found))
+    if unknown and not found:
+        raise store.NoSuchPlace("; ".join(unknown.values()))
+    return list(dict.fromkeys(found)), unknown
 
 
-def _path(text: str, config: Config, caches: list[Cache]) -> StorePath:
-    """Read a path; a bare hash part is completed by the first cache that knows it."""
-    if not storepath.is_hash_part(text):
-        return store.path_of(text, config.store)
+def _named(hash_part: str, caches: list[Cache]) -> StorePath | str:
+    """Ask the caches for the path with this hash part; return why there is none."""
+    reasons = [f"no cache knows an item with the hash {hash_part}"]
     for cache in caches:
-        claim = cache.narinfo(text)
-        if claim is not None:
-            return narinfo.parse(claim).path
-    raise store.NoSuchPlace(f"no cache knows an item with the hash {text}")
+        try:
+            claim = cache.narinfo(hash_part)
+            if claim is not None:
+                return narinfo.parse(claim).path
+        except (Rejected, Unavailable) as error:
+            reasons.append(str(error))
+    return ": ".join(reasons)
 
 
 def _lines(path: Path) -> list[str]:
@@ -218,13 +238,15 @@ def _lines(path: Path) -> list[str]:
 def follow(steps: Iterator[Progress], out: Out, title: str = "mirror") -> Done:
     """Show a mirror's progress to its end; say what it came to, and what failed."""
     done = Done(())
+    listed = 0
     with out.bar(title) as bar:
         for step in _held_back(steps):
             _show(step, bar, out)
+            listed += isinstance(step, Listed)
             if isinstance(step, Done):
                 done = step
     if not out.json:
-        _sum_up(done, out)
+        _sum_up(done, listed, out)
     return done
 
 
@@ -272,12 +294,13 @@ def _facts(step: Progress) -> dict[str, object]:
     return {"event": type(step).__name__.lower(), **asdict(step)}
 
 
-def _sum_up(done: Done, out: Out) -> None:
+def _sum_up(done: Done, listed: int, out: Out) -> None:
     counts = done.counts
-    out.say(
-        f"{counts.admitted:,} items admitted ({amount(counts.fetched)} fetched), "
-        f"{counts.skipped:,} were here, {counts.failed:,} failed"
-    )
+    if listed:
+        did = f"{listed:,} items to fetch ({amount(counts.expected)})"
+    else:
+        did = f"{counts.admitted:,} items admitted ({amount(counts.fetched)} fetched)"
+    out.say(f"{did}, {counts.skipped:,} were here, {counts.failed:,} failed")
     for failed in done.failed[: None if out.verbose else MANY]:
         out.warn(f"failed: {failed.path}: {_why(failed.reasons)}")
     if len(done.failed) > MANY and not out.verbose:

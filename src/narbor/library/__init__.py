@@ -138,6 +138,14 @@ class Library:
         """Give the item's files, links and directories, in the order of its NAR."""
         return self._reader.entries(item)
 
+    def entry(self, item: Item, path: bytes) -> Entry | None:
+        """Return what stands at `path` inside, no link followed; None if nothing does."""
+        return self._reader.entry(item, path)
+
+    def names(self, item: Item, path: bytes) -> list[bytes]:
+        """Return the names in the directory at `path`; none if there is no such directory."""
+        return self._reader.names(item, path)
+
     def file(self, item: Item, path: bytes) -> Iterator[bytes] | None:
         """Give the content of one regular file inside; None if there is none at `path`."""
         return self._reader.file(item, path)
@@ -177,9 +185,9 @@ class Library:
         """Keep collections away from a long piece of work; see Admissions.hold."""
         return self._writing.hold()
 
-    def pin(self, path: StorePath, alone: bool = False) -> None:
-        """Note that an item was asked for by name: it stays until it is forgotten."""
-        self.catalogue.pin(path.base, self._clock(), alone)
+    def pin(self, *paths: StorePath, alone: bool = False) -> None:
+        """Note that items were asked for by name: they stay until they are forgotten."""
+        self.catalogue.pin_all((path.base for path in paths), self._clock(), alone)
 
     def forget(self, path: StorePath) -> bool:
         """Take an item's pin away; tell whether there was one. `collect` frees the room."""

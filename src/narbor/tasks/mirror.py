@@ -117,8 +117,7 @@ class _Run:
     ) -> Generator[Progress, None, None]:
         self._on_record = {failure.base for failure in self._library.failures()}
         if self._options.pin:
-            for path in roots:
-                self._library.pin(path, alone=not self._options.closure)
+            self._library.pin(*roots, alone=not self._options.closure)
         here: list[str] = []
         for step in self._discover(roots):
             if isinstance(step, Skipped):
