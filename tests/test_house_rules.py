@@ -44,7 +44,7 @@ ENTRANCES = {  # outside package -> the rooms it may enter
     "prometheus_client": "serve",
     "pyfastcdc": "dag",
     "rich": "cli",
-    "sqlite3": "blocks catalogue",
+    "sqlite3": "formats blocks catalogue",
     "tomllib": "config",
     "zstandard": "formats blocks",
 }

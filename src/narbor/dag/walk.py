@@ -56,6 +56,13 @@ def find(root: Cid, get: Get, path: bytes) -> Cid | None:
     return here
 
 
+def head(root: Cid, get: Get, name: bytes = b"") -> nar.File | nar.Symlink | nar.Directory:
+    """Return what `root` is, without what is in it. Raises as `walk` does."""
+    event = next(walk(root, get, name))
+    assert isinstance(event, nar.File | nar.Symlink | nar.Directory)
+    return event
+
+
 def names(root: Cid, get: Get) -> list[bytes]:
     """Return the names in the directory at `root`, sorted; none if it is no directory."""
     block = _block(root, get)

@@ -38,9 +38,7 @@ def balanced(
     return _node(level, put, mode)
 
 
-def _nodes(
-    children: Iterator[Child], put: Callable[[bytes], Cid], width: int
-) -> Iterator[Child]:
+def _nodes(children: Iterator[Child], put: Callable[[bytes], Cid], width: int) -> Iterator[Child]:
     """Make nodes of `width` children each; the last has what is left."""
     while part := list(islice(children, width)):
         yield _node(part, put)

@@ -183,6 +183,19 @@ class Reader:
                 case nar.Directory():
                     yield Entry(path, "directory")
 
+    def entry(self, item: Item, path: bytes) -> Entry | None:
+        """Return what stands at `path`, no link followed; `offset` is not looked for."""
+        root = walk.find(item.tree, self.node, path)
+        if root is None:
+            return None
+        match walk.head(root, self.node):
+            case nar.File(_, executable, size):
+                return Entry(path, "regular", size, executable)
+            case nar.Symlink(_, target):
+                return Entry(path, "symlink", target=target)
+            case nar.Directory():
+                return Entry(path, "directory")
+
     def file(self, item: Item, path: bytes) -> Iterator[bytes] | None:
         """Give the content of the regular file at `path`; None if there is none."""
         root = walk.find(item.tree, self.node, path)
