@@ -116,7 +116,7 @@ def test_failed_tells_what_and_why(filled: Program, farm: Farm) -> None:
     assert filled("failed").stderr == "nothing failed\n"
     path = farm.products["top"].path
     library = wiring.open_library(config.load(filled.home, None, {}), write=True)
-    library.fail(path.base, "http://upstream", "the NAR is short")
+    library.fail([(path.base, "http://upstream", "the NAR is short")])
     library.conflict(path, "http://other", b"text", "another NarHash")
     library.close()
     found = [json.loads(line) for line in filled("--json", "failed").stdout.splitlines()]

@@ -110,18 +110,18 @@ class MemoryHall:
         """Write pins down."""
         self.pins |= dict.fromkeys((path.base for path in paths), alone)
 
-    def fail(self, base: str, upstream: str, reason: str) -> None:
-        """Put a failure on record."""
-        self.records[base, upstream] = reason
+    def fail(self, failures: Iterable[tuple[str, str, str]]) -> None:
+        """Put failures on record."""
+        self.records |= {(base, upstream): reason for base, upstream, reason in failures}
 
     def failures(self) -> tuple[Failure, ...]:
         """What is on record."""
         return tuple(Failure(base, up, why, 0) for (base, up), why in self.records.items())
 
-    def cleared(self, base: str) -> None:
+    def cleared(self, *bases: str) -> None:
         """Strike failures off."""
-        self.strikes.append(base)
-        for key in [key for key in self.records if key[0] == base]:
+        self.strikes += bases
+        for key in [key for key in self.records if key[0] in bases]:
             del self.records[key]
 
     def conflict(self, path: StorePath, upstream: str, text: bytes, reason: str) -> None:

@@ -61,14 +61,21 @@ class Notes(Items):
 
     def fail(self, base: str, upstream: str, reason: str, time: int) -> None:
         """Record that an upstream could not give an item; its newest reason stays."""
-        with self._database.writing() as connection:
-            values = (base, rows.word(connection, upstream), time, reason)
-            connection.execute("INSERT OR REPLACE INTO failure VALUES (?, ?, ?, ?)", values)
+        self.fail_all([(base, upstream, reason)], time)
 
-    def cleared(self, base: str) -> None:
-        """Forget the failures of an item: it has been had."""
+    def fail_all(self, failures: Iterable[tuple[str, str, str]], time: int) -> None:
+        """Record many failures (base, upstream, reason) in one transaction."""
         with self._database.writing() as connection:
-            connection.execute("DELETE FROM failure WHERE base = ?", (base,))
+            for base, upstream, reason in failures:
+                values = (base, rows.word(connection, upstream), time, reason)
+                connection.execute("INSERT OR REPLACE INTO failure VALUES (?, ?, ?, ?)", values)
+
+    def cleared(self, *bases: str) -> None:
+        """Forget the failures of items: they have been had."""
+        with self._database.writing() as connection:
+            connection.executemany(
+                "DELETE FROM failure WHERE base = ?", [(base,) for base in bases]
+            )
 
     def failures(self) -> tuple[Failure, ...]:
         """Return all failures, by base name."""

@@ -195,13 +195,13 @@ class Library:
         self.catalogue.unpin(path.base)
         return there
 
-    def fail(self, base: str, upstream: str, reason: str) -> None:
-        """Put on record that an upstream could not give an item."""
-        self.catalogue.fail(base, upstream, reason, self._clock())
+    def fail(self, failures: Iterable[tuple[str, str, str]]) -> None:
+        """Put on record which upstreams could not give which items: (base, upstream, reason)."""
+        self.catalogue.fail_all(failures, self._clock())
 
-    def cleared(self, base: str) -> None:
-        """Strike an item's failures off the record."""
-        self.catalogue.cleared(base)
+    def cleared(self, *bases: str) -> None:
+        """Strike items' failures off the record."""
+        self.catalogue.cleared(*bases)
 
     def conflict(self, path: StorePath, upstream: str, text: bytes, reason: str) -> None:
         """Put on record that an upstream contradicts what is here."""

@@ -92,6 +92,8 @@ class _Run:
         self._failed: list[Failed] = []
         self._wanted: list[Wanted] = []
         self._on_record: set[str] = set()
+        self._records: list[tuple[str, str, str]] = []
+        self._had: list[str] = []
         self._waiting: list[str] = []
         self._waiting_bytes = 0
         self._committed_at = clock()
@@ -119,16 +121,19 @@ class _Run:
         if self._options.pin:
             self._library.pin(*roots, alone=not self._options.closure)
         here: list[str] = []
-        for step in self._discover(roots):
-            if isinstance(step, Skipped):
-                here.append(step.path.rpartition("/")[2])
-                if len(here) >= _COMMIT_ITEMS:
-                    spare(here)
-                    here.clear()
-            yield step
-        if here:
-            spare(here)
-        yield from self._fetch()
+        try:
+            for step in self._discover(roots):
+                if isinstance(step, Skipped):
+                    here.append(step.path.rpartition("/")[2])
+                    if len(here) >= _COMMIT_ITEMS:
+                        spare(here)
+                        here.clear()
+                yield step
+            if here:
+                spare(here)
+            yield from self._fetch()
+        finally:
+            self._write_down()
 
     def _require_store(self, roots: Iterable[StorePath]) -> None:
         for path in roots:
@@ -209,8 +214,9 @@ class _Run:
     def _fail(self, path: StorePath, complaints: Iterable[Complaint]) -> Failed:
         reasons = tuple((each.upstream, each.reason) for each in complaints)
         if not self._options.print_only:
-            for upstream, reason in reasons:
-                self._library.fail(path.base, upstream, reason)
+            self._records += ((path.base, upstream, reason) for upstream, reason in reasons)
+        if len(self._records) >= _COMMIT_ITEMS:
+            self._write_down()
         failed = Failed(str(path), reasons, self._count(failed=1))
         self._failed.append(failed)
         return failed
@@ -226,6 +232,7 @@ class _Run:
         items = self._library.commit()
         for base in self._waiting:
             self._clear(base)
+        self._write_down()
         self._waiting.clear()
         self._waiting_bytes = 0
         self._committed_at = self._clock()
@@ -234,4 +241,13 @@ class _Run:
     def _clear(self, base: str) -> None:
         if base in self._on_record:
             self._on_record.discard(base)
-            self._library.cleared(base)
+            self._had.append(base)
+
+    def _write_down(self) -> None:
+        """Put on record what failed since the last time, and strike off what was had."""
+        if self._records:
+            self._library.fail(self._records)
+            self._records = []
+        if self._had:
+            self._library.cleared(*self._had)
+            self._had = []
