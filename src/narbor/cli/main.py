@@ -23,9 +23,11 @@ from narbor.cli import (
     ls,
     mirror,
     reindex,
+    search,
     serve,
     status,
     verify,
+    which,
 )
 from narbor.cli.options import Commands, Parser, add_globals
 from narbor.cli.out import Out
@@ -39,6 +41,8 @@ COMMANDS = (
     info,
     ls,
     cat,
+    search,
+    which,
     failed,
     status,
     verify,
