@@ -491,6 +491,24 @@ def test_a_body_is_resumed_by_range(cache: FakeCache, hall: MemoryHall, run: Run
     assert ranges == [None, "bytes=200000-", "bytes=300000-"]
 
 
+def test_one_big_item_does_not_hold_up_the_rest(cache: FakeCache, hall: MemoryHall) -> None:
+    """It stops half-way: all others come in meanwhile, and are committed."""
+    big = FARM.build("big", BIG * 10, compression="xz").serve(cache)
+    small = [FARM.build(f"small-{number}").serve(cache) for number in range(20)]
+    cache.fail(big.file_at, Stall(len(big.file) // 2), always=True)
+    client = http.Http(wire.Options(proxies={}, read=3600.0))
+    upstream = Upstream(HttpCache(cache.url, client), FARM.keyring)
+    paths = [item.path for item in (big, *small)]
+    committed = 0
+    with closing(client), closing(mirror(hall, [upstream], paths, Options(jobs=2))) as events:
+        for event in events:
+            committed += event.items if isinstance(event, Committed) else 0
+            if committed == len(small):
+                break
+    assert set(hall.items) == {item.path.base for item in small}
+    assert cache.count(big.file_at) == 1
+
+
 def test_a_slow_drip_holds_up_nobody(cache: FakeCache, hall: MemoryHall) -> None:
     slow = FARM.build("slow", BIG, compression="none").serve(cache)
     quick = [FARM.build(f"quick-{number}").serve(cache) for number in range(5)]
@@ -637,9 +655,13 @@ def test_an_interruption_keeps_what_is_good(
     assert len(hall.items) == 40
 
 
-def test_a_stalled_upstream_does_not_hold_up_the_end(cache: FakeCache, hall: MemoryHall) -> None:
+@pytest.mark.parametrize("times", [1, 4])
+def test_a_stalled_upstream_does_not_hold_up_the_end(
+    cache: FakeCache, hall: MemoryHall, times: int
+) -> None:
+    """Nor does it in the thread that unpacks a large archive."""
     quick = FARM.build("quick").serve(cache)
-    stuck = FARM.build("stuck", BIG).serve(cache)
+    stuck = FARM.build("stuck", BIG * times, compression="xz").serve(cache)
     cache.fail(stuck.file_at, Stall(10), always=True)
     client = http.Http(wire.Options(proxies={}, read=3600.0))
     upstream = Upstream(HttpCache(cache.url, client), FARM.keyring)
