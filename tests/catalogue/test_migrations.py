@@ -10,7 +10,10 @@ from narbor.catalogue.sqlite import VERSION
 from tests.catalogue.world import admitted, base, item
 
 # What each version brought: a store of the version before has none of it.
-NEW = {2: ("offer", "output", "package", "listed", "path", "release", "channel")}
+NEW = {
+    2: ("offer", "output", "package", "listed", "path", "release", "channel"),
+    3: ("absence", "file"),
+}
 
 
 def schema(path: Path) -> list[tuple[str, str]]:

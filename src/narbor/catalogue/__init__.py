@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from narbor.catalogue import record, sweep
-from narbor.catalogue.packages import Packages
+from narbor.catalogue.files import Files
 from narbor.catalogue.sqlite import Database, OlderCatalogue
 from narbor.catalogue.sweep import Reached
 from narbor.catalogue.values import (
@@ -48,13 +48,13 @@ __all__ = [
 ]
 
 
-class Catalogue(Packages):
+class Catalogue(Files):
     """The catalogue of one store. Safe for threads; several processes may open one file.
 
     Look-ups come from Items, the small tables from Notes, channels from Releases, what is in them
-    from Packages. Times are given, whole seconds since 1970. All methods may raise Unavailable
-    (locked, full, damaged); those that write raise Refused when the catalogue was opened for
-    reading.
+    from Packages, what they consist of from Files. Times are given, whole seconds since 1970. All
+    methods may raise Unavailable (locked, full, damaged); those that write raise Refused when the
+    catalogue was opened for reading.
     """
 
     @classmethod

@@ -86,6 +86,13 @@ def build(
     return Roots(tree, archive, size)
 
 
+def file(chunks: Iterable[bytes], sink: Sink, profile: Profile) -> Cid:
+    """Keep one file by itself, as a tree keeps it; return its root."""
+    content = tuple(_numbered(Cutter(profile).pieces(chunks), sink, profile))
+    root, _ = _Builder(profile, sink, sink.leaves()).entry(_File(b"", False, -1, content))
+    return root
+
+
 def _take(events: Iterator[nar.Event[bytes]], sink: Sink, profile: Profile) -> _Entry:
     """Take the events in; return the tree, with its leaves numbered."""
     cutter = Cutter(profile)

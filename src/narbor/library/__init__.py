@@ -5,14 +5,16 @@ from contextlib import AbstractContextManager
 from hashlib import sha256
 
 from narbor.blocks.packs import PackStore
-from narbor.catalogue import Catalogue, Conflict, Failure, Hidden, Pin, Sizes
+from narbor.catalogue import Catalogue, Channel, Conflict, Failure, Hidden, Pin, Release, Sizes
 from narbor.errors import Refused
 from narbor.formats.vouched import Vouched
-from narbor.library.admission import Admissions
+from narbor.library.admission import Admissions, Keep
 from narbor.library.plans import Plans
 from narbor.library.reading import Entry, Reader
 from narbor.names import storepath
+from narbor.names.cid import Cid
 from narbor.names.digest import Digest
+from narbor.names.file import File
 from narbor.names.item import Item, Rendering
 from narbor.names.storepath import StorePath
 
@@ -165,6 +167,36 @@ class Library:
         item = self.catalogue.item(found[0]) if found else None
         return (item, found[1]) if found and item else None
 
+    def member(self, item: Item, path: bytes) -> Cid | None:
+        """Return the root of the regular file at `path` (b"": the item itself); None if none is."""
+        return self._reader.member(item, path)
+
+    def content(self, root: Cid, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """Give the bytes [start, stop) of the file whose root this is."""
+        return self._reader.content(root, start, stop)
+
+    # --- channels ------------------------------------------------------------------------------
+
+    def channels(self) -> tuple[Channel, ...]:
+        """Return all channels, by name."""
+        return self.catalogue.channels()
+
+    def channel(self, name: str) -> Channel | None:
+        """Return a channel."""
+        return self.catalogue.channel(name)
+
+    def releases(self, channel: str) -> tuple[Release, ...]:
+        """Return the releases of a channel, the newest version first."""
+        return self.catalogue.releases(channel)
+
+    def release(self, channel: str, name: str) -> Release | None:
+        """Return a release."""
+        return self.catalogue.release(channel, name)
+
+    def files(self, channel: str, name: str) -> tuple[File, ...]:
+        """Return the files of a release, by name."""
+        return self.catalogue.files(channel, name)
+
     # --- changing ------------------------------------------------------------------------------
 
     @property
@@ -184,6 +216,10 @@ class Library:
     def hold(self) -> AbstractContextManager[Callable[[Iterable[str]], None]]:
         """Keep collections away from a long piece of work; see Admissions.hold."""
         return self._writing.hold()
+
+    def keeping(self) -> AbstractContextManager[Keep]:
+        """Let files be kept that are no items; see Admissions.keeping."""
+        return self._writing.keeping()
 
     def pin(self, *paths: StorePath, alone: bool = False) -> None:
         """Note that items were asked for by name: they stay until they are forgotten."""

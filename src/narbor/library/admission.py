@@ -15,16 +15,21 @@ from hashlib import sha256
 from narbor.blocks.intake import Intake
 from narbor.blocks.packs import PackStore
 from narbor.catalogue import HOLD, Admitted, Catalogue, Claim
+from narbor.dag import build as building
 from narbor.dag.build import Roots, build
 from narbor.dag.profile import Profile
 from narbor.dag.splice import Piece
+from narbor.errors import Unavailable
 from narbor.formats import nar, narinfo
-from narbor.formats.streams import Hashing, checked
+from narbor.formats.streams import Hashing, Tally, checked
 from narbor.formats.vouched import Vouched, discharge
 from narbor.library.aside import Aside
 from narbor.library.reading import Reader
-from narbor.names.digest import Digest
+from narbor.names.cid import Cid
+from narbor.names.digest import Digest, Seal
 from narbor.names.item import Item, Rendering
+
+Keep = Callable[[Iterable[bytes]], tuple[Cid, Seal]]
 
 _BUILD_IDS = b"lib/debug/.build-id"
 _WORTH_A_THREAD = 1 << 20  # bytes: a smaller NAR is hashed before another thread has woken up
@@ -176,6 +181,33 @@ class Admissions:
             yield lambda bases: self._catalogue.spare(bases, id)
         finally:
             self._catalogue.end_admission(id)
+
+    @contextmanager
+    def keeping(self) -> Iterator[Keep]:
+        """Let files be kept that are no items; what leads to them is to be recorded before the end.
+
+        Gives a function that keeps a file, durably, and returns its root and seal. Collections wait
+        for the end, so it should be near.
+        """
+        id = self._catalogue.begin_admission(self._clock(), self._process)
+        try:
+            yield self._keep
+        finally:
+            self._catalogue.end_admission(id)
+
+    def _keep(self, chunks: Iterable[bytes]) -> tuple[Cid, Seal]:
+        sink, tally = Intake(self._blocks, self._pool), Tally(chunks)
+        generation = self._blocks.generation
+        try:
+            root = building.file(tally, sink, self._profile)
+            sink.finish()
+            self._blocks.sync()
+        except BaseException:
+            sink.abandon()
+            raise
+        if self._blocks.generation != generation:
+            raise Unavailable("a file could not be kept: writing failed meanwhile")
+        return root, Seal(tally.digest, tally.size)
 
     def commit(self) -> int:
         """Make what was admitted so far durable, in one go; return how many items that are."""

@@ -198,10 +198,13 @@ class Reader:
 
     def file(self, item: Item, path: bytes) -> Iterator[bytes] | None:
         """Give the content of the regular file at `path`; None if there is none."""
+        root = self.member(item, path)
+        return None if root is None else self.content(root)
+
+    def member(self, item: Item, path: bytes) -> Cid | None:
+        """Return the root of the regular file at `path`; None if there is none."""
         root = walk.find(item.tree, self.node, path)
-        if root is None or not walk.is_file(root, self.node):
-            return None
-        return self.content(root)
+        return root if root is not None and walk.is_file(root, self.node) else None
 
     def names(self, item: Item, path: bytes) -> list[bytes]:
         """Return the names in the directory at `path`; none if there is no such directory."""

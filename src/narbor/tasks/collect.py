@@ -1,16 +1,16 @@
 """Let go of what nobody asks for: items first, then the blocks that only they had.
 
-Kept are the pins with all they refer to, what open admissions recorded or met, and what the caller
-adds. A run that admits items bottom up opens one for the whole of it (HOLD), and spares what it
-finds here. Writers go on meanwhile, so blocks go in four steps (narbor.blocks.sweep): marked,
-condemned, looked at again once every admission is over that was open when the last one was
-condemned, and only then deleted. A collection that is given up at any point has done no harm; the
-next one begins anew.
+Kept are the pins and what releases list, with all they refer to, the files of releases, what open
+admissions recorded or met, and what the caller adds. A run that admits items bottom up opens one
+for the whole of it (HOLD), and spares what it finds here. Writers go on meanwhile, so blocks go in
+four steps (narbor.blocks.sweep): marked, condemned, looked at again once every admission is over
+that was open when the last one was condemned, and only then deleted. A collection that is given up
+at any point has done no harm; the next one begins anew.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 from narbor.blocks import sweep
@@ -99,14 +99,15 @@ class Circumstances:
 
 def preview(library: Library, also: Iterable[str] = ()) -> Iterator[Event]:
     """Tell what `collect` would do now, and change nothing. The last event is Collected."""
-    reached = library.catalogue.reach(also)
+    reached = library.catalogue.reach((*library.catalogue.listed_paths(), *also))
     gone = set()
     for base in library.catalogue.unreached(reached):
         gone.add(base)
         yield LetGo(base)
     newest = sweep.newest(library.blocks)
     live = Live(library.blocks)
-    yield from _mark(library, live, (i for i in library.items() if i.path.base not in gone))
+    stay = (item for item in library.items() if item.path.base not in gone)
+    yield from _mark(library, live, chain(_items_roots(library, stay), _files_roots(library)))
     lengths = [length for _, length in sweep.dead(library.blocks, live, newest)]
     yield Collected(len(gone), Room(len(lengths), sum(lengths)), 0, sum(lengths))
 
@@ -150,7 +151,7 @@ def _open(library: Library, purpose: str) -> tuple[Admission, ...]:
 
 def _items(library: Library, also: tuple[str, ...]) -> Iterator[LetGo]:
     while True:
-        reached = library.catalogue.reach(also)
+        reached = library.catalogue.reach((*library.catalogue.listed_paths(), *also))
         bases = library.catalogue.unreached(reached)
         while batch := list(islice(bases, _BATCH)):
             if not library.catalogue.sweep(reached, batch):
@@ -166,7 +167,8 @@ def _blocks(library: Library, ours: int) -> Iterator[Event | Room]:
     newest = sweep.newest(store)
     horizon = library.catalogue.horizon()
     live = Live(store)
-    yield from _mark(library, live, library.items())
+    every = _items_roots(library, library.items())
+    yield from _mark(library, live, chain(every, _files_roots(library)))
     sweep.condemn(store, live, newest, ours)
     # From here on who meets a condemned block saves it. Who met one before is waited for, and
     # what came of it is marked as well.
@@ -174,7 +176,8 @@ def _blocks(library: Library, ours: int) -> Iterator[Event | Room]:
     while waiting := tuple(each for each in _open(library, ADMIT) if each.id in older):
         yield Waiting(waiting)
     saved: list[Cid] = []
-    yield from _mark(library, live, library.catalogue.items(since=horizon), saved.append)
+    fresh = _items_roots(library, library.catalogue.items(since=horizon))
+    yield from _mark(library, live, chain(fresh, _files_roots(library)), saved.append)
     sweep.reprieve(store, saved)
     yield sweep.delete(store, ours)
 
@@ -194,10 +197,10 @@ def _compact(library: Library, at: Circumstances) -> tuple[int, int]:
 def _mark(
     library: Library,
     live: Live,
-    items: Iterable[Item],
+    all_roots: Iterable[tuple[str, Iterable[Cid]]],
     new: Callable[[Cid], None] = lambda name: None,
 ) -> Iterator[Marked | Broken]:
-    """Add to `live` every block that these items have; `new` is told of each that was not in."""
+    """Add to `live` every block under these roots; `new` is told of each that was not in."""
     reader = Reader(library.blocks)
     broken: list[str] = []
 
@@ -209,13 +212,23 @@ def _mark(
             return unixfs.directory_node([])
 
     done = 0
-    for done, item in enumerate(items, 1):
-        for root in library.catalogue.roots(item.path.base):
-            for top in (root.tree, root.archive):
-                for name in reach(top, node, live.add):
-                    new(name)
-        yield from (Broken(item.path.base, reason) for reason in broken)
+    for done, (whose, roots) in enumerate(all_roots, 1):
+        for root in roots:
+            for name in reach(root, node, live.add):
+                new(name)
+        yield from (Broken(whose, reason) for reason in broken)
         broken.clear()
         if done % _BATCH == 0:
             yield Marked(done)
     yield Marked(done)
+
+
+def _items_roots(library: Library, items: Iterable[Item]) -> Iterator[tuple[str, Iterable[Cid]]]:
+    for item in items:
+        base = item.path.base
+        roots = library.catalogue.roots(base)
+        yield base, [top for root in roots for top in (root.tree, root.archive)]
+
+
+def _files_roots(library: Library) -> Iterator[tuple[str, Iterable[Cid]]]:
+    return (("a file of a release", [root]) for root in library.catalogue.file_roots())
