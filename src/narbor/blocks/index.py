@@ -4,10 +4,9 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from narbor.errors import Refused, Unavailable
 from narbor.names import cid
@@ -25,9 +24,8 @@ class IndexBusy(Unavailable):
     """The index cannot be written to now: disk full, or locked for too long."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a block's frame lies."""
+class Place(NamedTuple):
+    """Where a block's frame lies. A named tuple, since one is made for each block that is read."""
 
     pack: int
     offset: int
@@ -173,10 +171,10 @@ class Index:
         for at in range(0, len(keys), _BATCH):
             part = keys[at : at + _BATCH]
             marks = ",".join("?" * len(part))
-            for key, *place in self._reader.execute(
+            rows = self._reader.execute(
                 f"SELECT key, pack, offset, length, size FROM block WHERE key IN ({marks})", part
-            ):
-                found[key] = Place(*place)
+            )
+            found |= {row[0]: Place._make(row[1:]) for row in rows}
         return found
 
     def claim(self, keys: Sequence[bytes]) -> dict[bytes, Place]:

@@ -8,7 +8,7 @@ from the leaves up, and the archive is spliced from the very tree that was built
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from narbor.dag import splice
 from narbor.dag.cut import Cutter
@@ -44,8 +44,13 @@ class Roots:
     size: int
 
 
-# A leaf by its number, with its size, until it has a CID.
-_Numbered = tuple[int, int]
+class _Numbered(NamedTuple):
+    """A leaf by its number, with its size, until it has a CID."""
+
+    number: int
+    size: int
+
+
 _Content = bytes | _Numbered | Leaf
 
 
@@ -150,7 +155,7 @@ def _numbered(pieces: Iterable[bytes], sink: Sink, profile: Profile) -> Iterator
         if held:
             yield held
             held = b""
-        yield sink.leaf(piece), len(piece)
+        yield _Numbered(sink.leaf(piece), len(piece))
     if held:
         yield held
 
@@ -206,7 +211,7 @@ class _Builder:
             assert isinstance(leaf, Leaf)
             return leaf.cid, file.block
         mode = self._profile.executable if file.executable else None
-        if mode is None and len(file.content) == 1 and isinstance(file.content[0], tuple):
+        if mode is None and len(file.content) == 1 and isinstance(file.content[0], _Numbered):
             number, size = file.content[0]  # one leaf is the whole file: by far the most are so
             return self._leaves[number], size
         pieces = splice.links(map(self._piece, file.content))
@@ -214,7 +219,7 @@ class _Builder:
         return root, size
 
     def _piece(self, content: _Content) -> Piece:
-        if not isinstance(content, tuple):
+        if not isinstance(content, _Numbered):
             return content
         number, size = content
         return Leaf(self._leaves[number], size)

@@ -6,6 +6,7 @@ one, `pieces` reads any byte range of it back.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from narbor.formats import layout, unixfs
 from narbor.names import cid
@@ -15,9 +16,11 @@ Get = Callable[[Cid], bytes]
 Put = Callable[[bytes], Cid]
 
 
-@dataclass(frozen=True, slots=True)
-class Leaf:
-    """A stretch of content that is kept as a block of its own, whole."""
+class Leaf(NamedTuple):
+    """A stretch of content that is kept as a block of its own, whole.
+
+    A named tuple: one is made for each leaf that is read or written.
+    """
 
     cid: Cid
     size: int
@@ -73,7 +76,26 @@ def link(pieces: Iterable[Piece], put: Put, width: int) -> tuple[Cid, int, int]:
 
 def read(root: Cid, get: Get) -> Iterator[Piece]:
     """Give the whole splice that a UnixFS file root stands for, inline bytes joined."""
-    return merged(cut.piece for cut in pieces(root, get, 0, None))
+    return merged(_all(root, get))
+
+
+def _all(root: Cid, get: Get) -> Iterator[Piece]:
+    """Give what `pieces` gives of the whole, without a thought for ranges: the hot path."""
+    ahead: list[tuple[Cid, int]] = [(root, -1)]
+    while ahead:
+        here, size = ahead.pop()
+        content = cid.inlined(here)
+        if here[1] == cid.DAG_PB:
+            below, data = _below(get(here) if content is None else content, here)
+            if below:
+                below.reverse()
+                ahead += below
+            elif data:
+                yield data
+        elif content is not None:
+            yield content
+        else:
+            yield Leaf(here, len(get(here)) if size < 0 else size)
 
 
 def pieces(root: Cid, get: Get, start: int, stop: int | None) -> Iterator[Cut]:

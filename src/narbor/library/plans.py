@@ -131,7 +131,7 @@ class Plans:
         with self._lock:
             if (
                 version != self._version
-                or weight * 4 > self._limit
+                or weight * 2 > self._limit
                 or (root, packed) in self._plans
             ):
                 return

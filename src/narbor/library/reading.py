@@ -96,12 +96,13 @@ class Reader:
             if len(run) != stretch.length:
                 return None
         out: list[bytes | memoryview] = []
+        decoded = self._blocks.decoded
         for part in stretch.parts:
             if isinstance(part, bytes):
                 out.append(part)
                 continue
-            frame = run[part.start : part.stop]
-            block = frame if packed else self._blocks.decoded(frame, part.size)
+            start, stop, size = part
+            block = run[start:stop] if packed else decoded(run[start:stop], size)
             if block is None:
                 return None
             out.append(block)
