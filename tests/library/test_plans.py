@@ -175,7 +175,7 @@ def test_the_least_used_goes_first_and_versions_do_not_mix() -> None:
     assert plans.get(Cid(b"0"), False, 1) is None
     assert plans.get(Cid(b"1"), True, 1) is None
     assert 2 < len(plans) < 9
-    plans.keep(Cid(b"large"), True, 1, plan(20_000))
+    plans.keep(Cid(b"large"), True, 1, plan(30_000))
     assert plans.get(Cid(b"large"), True, 1) is None
     plans.keep(Cid(b"late"), True, 0, plan(1))
     assert plans.get(Cid(b"late"), True, 1) is None
