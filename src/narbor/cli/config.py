@@ -29,6 +29,8 @@ def check(args: argparse.Namespace, out: Out) -> int:
     values = config.plain(found)
     lines = [f"{key} = {value!r}" for key, value in _flat(values)]
     out.result(values, "\n".join(lines))
+    for note in config.notes(args.config):
+        out.say(f"note: {note}")
     out.say("the configuration is right")
     return 0
 
@@ -38,6 +40,9 @@ def _flat(values: dict[str, object]) -> list[tuple[str, object]]:
     for key, value in values.items():
         if isinstance(value, dict):
             flat += [(f"{key}.{inner}", what) for inner, what in value.items()]
+        elif key == "channel" and isinstance(value, list | tuple):
+            for each in value:
+                flat += [(f"{key}.{each['name']}.{inner}", what) for inner, what in each.items()]
         else:
             flat.append((key, value))
     return flat

@@ -16,18 +16,17 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct, structs
 
-from narbor.errors import Refused
+from narbor.config import channels, lines, seed
+from narbor.config.channels import Channel, Product
+from narbor.config.errors import BadConfig
+
+__all__ = ["BadConfig", "Channel", "Config", "Mirror", "Product", "Serve"]
 
 FILE_NAME = "narbor.toml"
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(i?)B?", re.IGNORECASE)
-_TABLE = re.compile(r"\s*\[\[?\s*([^\]]+?)\s*\]")
 _WHERE = re.compile(r"^(.*?)(?: - at `\$\.?(.*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"unknown field `(.*)`")
-
-
-class BadConfig(Refused):
-    """A file, a variable or a flag says what cannot be meant."""
 
 
 class Serve(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
@@ -72,6 +71,7 @@ class Config(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_f
     grace: Annotated[int, Meta(ge=0)] = 3600
     serve: Serve = Serve()
     mirror: Mirror = Mirror()
+    channel: tuple[Channel, ...] = ()
 
 
 def load(
@@ -95,6 +95,14 @@ def load(
     _overlay(values, environment)
     _usual(values["mirror"], environment)
     return _convert(values, text, source)
+
+
+def notes(file: Path | None, environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """Tell what is otherwise than it was, where the file is that of an older program."""
+    named = file or _path(environment.get("NARBOR_CONFIG"))
+    if named is None or named.suffix != ".json":
+        return ()
+    return tuple(seed.notes(named.read_text("utf-8-sig"), named))
 
 
 def default_home(environment: Mapping[str, str] = os.environ) -> Path:
@@ -163,13 +171,15 @@ def _path(text: str | None) -> Path | None:
 
 def _read(source: Path, must_exist: bool) -> tuple[dict[str, Any], str]:
     try:
-        text = source.read_text("utf-8")
+        text = source.read_text("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):
         if must_exist:
             raise BadConfig(f"{source}: there is no such configuration file") from None
         return {}, ""
     except (OSError, UnicodeDecodeError) as error:
         raise BadConfig(f"{source} cannot be read: {error}") from error
+    if source.suffix == ".json":
+        return seed.values(text, source), ""
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -186,7 +196,7 @@ def _overlay(values: dict[str, Any], environment: Mapping[str, str]) -> None:
     for prefix, kind, table in _tables(values):
         for field in structs.fields(kind):
             said = environment.get(f"NARBOR_{prefix}{field.name.upper()}")
-            if said is None or field.name in ("home", "serve", "mirror"):
+            if said is None or field.name in ("home", "serve", "mirror", "channel"):
                 continue
             table[field.encode_name] = _words(field.name, said)
 
@@ -229,9 +239,14 @@ def _convert(values: dict[str, Any], text: str, source: Path, strict: bool = Fal
     if isinstance(said, str):
         values["min-free"] = size(said)
     try:
-        return msgspec.convert(values, Config, strict=strict, dec_hook=_decode)
+        config = msgspec.convert(values, Config, strict=strict, dec_hook=_decode)
     except msgspec.ValidationError as error:
         raise BadConfig(_complaint(str(error), text, source)) from error
+    wrong = channels.complaint(config.channel)
+    if wrong is not None:
+        number, key, mistake = wrong
+        raise BadConfig(_complaint(f"{mistake} - at `$.channel[{number}].{key}`", text, source))
+    return config
 
 
 def _decode(kind: type, value: object) -> object:
@@ -247,22 +262,9 @@ def _complaint(message: str, text: str, source: Path) -> str:
     if unknown:
         where = f"{where}.{unknown[1]}".lstrip(".")
         what = "no such key (`narbor config example` lists them all)"
-    line = _line(text, where)
+    line = lines.find(text, where)
+    if line is None and where.startswith("channel"):
+        return f"{source}: {where}: {what}"
     if line is None:
         return f"{source} or NARBOR_{where.upper().replace('.', '_')}: {where}: {what}"
     return f"{source}, line {line}: {where}: {what}"
-
-
-def _line(text: str, where: str) -> int | None:
-    """Find the line on which the key `where` (`table.key`) is set."""
-    table, _, key = where.partition("[")[0].rpartition(".")
-    here = ""
-    for number, line in enumerate(text.splitlines(), start=1):
-        heading = _TABLE.match(line)
-        if heading:
-            here = heading[1].strip("\"'")
-            if not table and here.partition(".")[0] == key:
-                return number
-        elif here == table and re.match(rf"""\s*["']?{re.escape(key)}["']?\s*[.=]""", line):
-            return number
-    return None
