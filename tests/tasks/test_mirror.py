@@ -165,6 +165,16 @@ def test_a_closure_comes_in_and_nothing_is_asked_twice(
     assert sum(cache.counts().values()) == 1 + 2 * 22 + 1
 
 
+@pytest.mark.parametrize("remembered", [0, 3])
+def test_claims_that_are_not_remembered_are_read_again(
+    cache: FakeCache, hall: MemoryHall, run: Run, remembered: int
+) -> None:
+    items = chain(cache, 6)
+    assert failed(run(items[-1].path, remembered=remembered)) == {}
+    assert set(hall.items) == {item.path.base for item in items}
+    assert all(cache.count(item.narinfo_at) == 1 for item in items)
+
+
 def test_a_half_done_closure_is_completed(cache: FakeCache, hall: MemoryHall, run: Run) -> None:
     items = chain(cache, 6)
     cache.fail(items[2].narinfo_at, Status(404))

@@ -266,28 +266,20 @@ def _held_back(steps: Iterator[Progress]) -> Iterator[Progress]:
 def _show(step: Progress, bar: Bar, out: Out) -> None:
     counts = step.counts
     bar.update(counts.done, counts.wanted, counts.fetched, counts.expected)
+    if isinstance(step, Failed) and out.verbose:
+        bar.say(f"failed {step.path}: {_why(step.reasons)}")
+    if out.json:
+        if not isinstance(step, Moved | Found):
+            out.event(_facts(step))
+        return
     match step:
         case Listed(_, url, file_hash, file_size):
             size = "" if file_size is None else str(file_size)
-            out.event(_facts(step), f"{url},{file_hash or ''},{size}")
-        case Moved() | Found():
-            pass
+            out.event({}, f"{url},{file_hash or ''},{size}")
         case Noted(text):
-            if out.json:
-                out.event(_facts(step))
-            else:
-                bar.say(f"narbor: {text}")
+            bar.say(f"narbor: {text}")
         case Admitted(path, upstream, _, str(difference)):
-            if out.json:
-                out.event(_facts(step))
-            else:
-                bar.say(f"narbor: {path}: {upstream}: {difference}")
-        case Failed(path, reasons):
-            if out.verbose:
-                bar.say(f"failed {path}: {_why(reasons)}")
-            out.event(_facts(step))
-        case _:
-            out.event(_facts(step))
+            bar.say(f"narbor: {path}: {upstream}: {difference}")
 
 
 def _facts(step: Progress) -> dict[str, object]:

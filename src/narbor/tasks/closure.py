@@ -20,9 +20,10 @@ class Here:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """An item to fetch. Its first good claim is kept as text: there may be fifty thousand of them.
+    """An item to fetch. Its first good claim is kept as text: there may be a million of them.
 
     `source` is the number of the upstream that made the claim, `weight` about how many bytes come.
+    `vouched` is what came of the text, unless it is to be read again.
     """
 
     path: StorePath
@@ -30,6 +31,7 @@ class Wanted:
     text: bytes
     weight: int
     complaints: tuple[Complaint, ...]
+    vouched: Vouched | None = None
 
 
 @dataclass(frozen=True, slots=True)

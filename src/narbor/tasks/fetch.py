@@ -119,7 +119,7 @@ class Fetcher:
     ) -> Iterator[tuple[Source, Vouched]]:
         """Give the claim that is known, then those of the upstreams behind."""
         source = self._sources[wanted.source]
-        yield source, source.vouch(wanted.text, wanted.path)
+        yield source, wanted.vouched or source.vouch(wanted.text, wanted.path)
         for index, vouched in self._sources.claims(wanted.path, complaints, wanted.source + 1):
             yield self._sources[index], vouched
 

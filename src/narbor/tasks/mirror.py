@@ -48,6 +48,9 @@ class OtherStore(Refused):
 class Options:
     """How to mirror. `jobs` archives and `lookups` narinfos at one time; `min_free` in bytes.
 
+    So many claims are `remembered` as they were read (1.2 kB each); those behind are kept as text,
+    and read and checked once more.
+
     `pin` keeps what is asked for by name until it is forgotten. `realisations` are looked for where
     an item has a content address, in the build trace of Nix 2.35.
     """
@@ -60,6 +63,7 @@ class Options:
     logs: bool = False
     realisations: bool = False
     min_free: int = 0
+    remembered: int = 50_000
 
 
 def mirror(
@@ -159,6 +163,8 @@ class _Run:
                     self._count(wanted=1)
                     yield self._fail(path, complaints)
                 case Claimed(wanted, vouched):
+                    if len(self._wanted) < options.remembered:
+                        wanted = replace(wanted, vouched=vouched)
                     self._wanted.append(wanted)
                     counts = self._count(wanted=1, expected=wanted.weight)
                     claim = vouched.narinfo
