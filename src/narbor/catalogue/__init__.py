@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from narbor.catalogue import record, sweep
-from narbor.catalogue.files import Files
 from narbor.catalogue.sqlite import Database, OlderCatalogue
 from narbor.catalogue.sweep import Reached
+from narbor.catalogue.tarballs import Tarballs
 from narbor.catalogue.values import (
     ADMIT,
     COLLECT,
@@ -48,13 +48,13 @@ __all__ = [
 ]
 
 
-class Catalogue(Files):
+class Catalogue(Tarballs):
     """The catalogue of one store. Safe for threads; several processes may open one file.
 
     Look-ups come from Items, the small tables from Notes, channels from Releases, what is in them
-    from Packages, what they consist of from Files. Times are given, whole seconds since 1970. All
-    methods may raise Unavailable (locked, full, damaged); those that write raise Refused when the
-    catalogue was opened for reading.
+    from Packages, what they consist of from Files, sources from Tarballs. Times are given, whole
+    seconds since 1970. All methods may raise Unavailable (locked, full, damaged); those that write
+    raise Refused when the catalogue was opened for reading.
     """
 
     @classmethod
