@@ -36,6 +36,7 @@ ENTRANCES = {  # outside package -> the rooms it may enter
     "brotli": "formats",
     "cryptography": "names serve",
     "granian": "serve",
+    "h11": "serve",
     "httpx": "net",
     "isal": "formats",
     "lz4": "formats",

@@ -66,15 +66,14 @@ class Probe:
             self._open -= 1
 
 
-def load(options: Mapping[str, str]) -> worker.Application:
+def load(options: Mapping[str, str]) -> App:
     """Make the application of one worker."""
-    worker.end_with_parent()
     library = FakeLibrary()
     world(library)
     access = AccessLog.open(options["access"]) if "access" in options else None
     size = int(options.get("size", "1000000"))
     doors = (NixDoor(library), Probe(library, size, int(options.get("breaks", size))))
-    return App(doors, library, worker.metrics(), access).__call__
+    return App(doors, library, worker.metrics(), access)
 
 
 def main() -> None:

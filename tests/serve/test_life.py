@@ -175,6 +175,8 @@ def test_the_access_log_has_all_workers(tmp_path: Path) -> None:
         for _ in range(10):
             running.get("/nix-cache-info")
         running.get("/nothing?x=%20")
+        # A line is written when its answer is out.
+        eventually(lambda: log.read_text().count("\n") >= 11)
     lines = log.read_text().splitlines()
     assert len([line for line in lines if '"GET /nix-cache-info HTTP/1.1" 200 51 ' in line]) == 10
     assert len([line for line in lines if '"GET /nothing?x=%20 HTTP/1.1" 404 ' in line]) == 1

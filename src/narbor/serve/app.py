@@ -58,6 +58,18 @@ class Versioned(Protocol):
         ...
 
 
+class Service(Protocol):
+    """What opens and closes with an application."""
+
+    async def open(self) -> None:
+        """Begin."""
+        ...
+
+    async def close(self) -> None:
+        """End, when what is on its way is finished."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What came of asking the doors at a version of the library.
@@ -94,6 +106,7 @@ class App:
         self._clock = clock
         self._ready = Ready()
         self._looking: asyncio.Task[None] | None = None
+        self._front: Service | None = None
         # Apart, so that look-ups wait for no more of a stream than its first piece.
         self._lookups = ThreadPoolExecutor(LOOKUPS, thread_name_prefix="lookup")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="body")
@@ -104,26 +117,35 @@ class App:
             await self._lifespan(receive, send)
             return
         begun = self._clock()
-        kept = self._hot(scope, begun)
-        if kept is None:
-            status, size = await self._answer(scope, receive, send, begun)
-        else:
-            await send(kept.start)
+        kept = self.hot(scope["path"]) if _plain(scope) else None
+        if kept is not None:
             head = scope["method"] == "HEAD"
+            await send(kept.start)
             await send(NOTHING if head else kept.body)
-            status, size = kept.status, 0 if head else kept.size
-            self._metrics.ready(status, size)
+            self.gave(kept, lambda: scope, head)
+            return
+        status, size = await self._answer(scope, receive, send, begun)
         if self._access is not None:
             self._access.write(scope, status, size, self._clock() - begun)
 
-    def _hot(self, scope: Scope, now: float) -> Kept | None:
-        """Return the answer that is kept for a plain GET or HEAD."""
-        kept = self._ready.get(scope["path"], now)
-        if kept is None or not _plain(scope):
-            return None
-        if now >= self._ready.fresh_until and self._looking is None:
+    def attach(self, front: Service) -> None:
+        """Let a front open and close with this application."""
+        self._front = front
+
+    def hot(self, path: str) -> Kept | None:
+        """Return the answer that is kept for a plain GET or HEAD of a path."""
+        now = self._clock()
+        kept = self._ready.get(path, now)
+        if kept is not None and now >= self._ready.fresh_until and self._looking is None:
             self._looking = asyncio.get_running_loop().create_task(self._look(now))
         return kept
+
+    def gave(self, kept: Kept, scope: Callable[[], Scope], head: bool) -> None:
+        """Take note that a kept answer went out; `scope` is made where it is wanted."""
+        size = 0 if head else kept.size
+        self._metrics.ready(kept.status, size)
+        if self._access is not None:
+            self._access.write(scope(), kept.status, size, 0.0)
 
     async def _look(self, at: float) -> None:
         """Look whether the library has changed, while kept answers still go out."""
@@ -218,10 +240,14 @@ class App:
         return asked.answer.status, sent
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
-        """Close the library when the worker ends."""
+        """Open the front when the worker begins; close it and the library when it ends."""
         while True:
             event = (await receive())["type"]
+            if event == "lifespan.startup" and self._front is not None:
+                await self._front.open()
             if event == "lifespan.shutdown":
+                if self._front is not None:
+                    await self._front.close()
                 self._metrics.settle()
                 self._readers.shutdown(cancel_futures=True)
                 self._lookups.shutdown(cancel_futures=True)

@@ -4,7 +4,7 @@ import socket
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from narbor.errors import Refused, Unavailable
 
 UNIX: Final = "unix:"
+OPEN_TO_ALL: Final = 0o666
 
 
 class BadAddress(Refused):
@@ -62,20 +63,48 @@ def claimed(address: Address) -> Address:
     The workers share the port, so the system would let a second server in beside the first.
     Raises AddressTaken.
     """
+    with bound(address) as trial:
+        if address.path is not None:
+            address.path.unlink()
+        return named(address, trial)
+
+
+def named(address: Address, made: socket.socket) -> Address:
+    """Return the address with the host and the port that a bound socket really has."""
     if address.path is not None:
-        _clear(address.path)
         return address
+    host, port = made.getsockname()[:2]
+    return Address(str(host), int(port))
+
+
+def bound(address: Address) -> socket.socket:
+    """Return a socket that is bound and does not listen yet; a dead socket file is removed.
+
+    A socket in the file system may be used by whoever may enter its folder, as a port may. Raises
+    AddressTaken.
+    """
+    place: Any
     try:
-        family, kind, protocol, _, place = socket.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind(place)
-            port: int = trial.getsockname()[1]
+        if address.path is not None:
+            _clear(address.path)
+            family, kind, protocol, place = socket.AF_UNIX, socket.SOCK_STREAM, 0, str(address.path)
+        else:
+            family, kind, protocol, _, place = socket.getaddrinfo(
+                address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+        made = socket.socket(family, kind, protocol)
+        try:
+            if address.path is None:
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind(place)
+            if address.path is not None:
+                address.path.chmod(OPEN_TO_ALL)
+        except BaseException:
+            made.close()
+            raise
     except OSError as error:
         raise AddressTaken(f"{address.url(False)}: {error.strerror or error}") from error
-    return Address(str(place[0]), port)
+    return made
 
 
 def pkcs8(key: Path) -> bytes | None:

@@ -6,32 +6,48 @@ So nothing older than twice that is ever given.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 
 from narbor.doors.http import Answer
 
 FRESH: Final = 0.5
 LIMIT: Final = 64 << 20
-# What an answer weighs beside its body: the dictionaries and the header pairs.
-WEIGHT: Final = 1500
+# What an answer weighs beside its body: the dictionaries, the header pairs, the head as bytes.
+WEIGHT: Final = 2000
 
 Message: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """An answer as the server takes it: for GET `start` and `body`, for HEAD `start` and `none`."""
+    """An answer as servers take it: as the messages of ASGI, and as bytes of HTTP/1.1.
+
+    `head` is the status line and the headers, without date and the empty line.
+    """
 
     status: int
     start: Message
     body: Message
-    size: int
+    head: bytes
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        """The size of the body in bytes."""
+        return len(self.data)
 
 
 def kept(answer: Answer, data: bytes) -> Kept:
     """Spell an answer with the body `data` as messages."""
-    return Kept(answer.status, start(answer), finish(data), len(data))
+    if answer.header("content-length") is None:
+        length = ("content-length", str(len(data)))
+        answer = replace(answer, headers=(*answer.headers, length))
+    first = start(answer)
+    lines = b"".join(name + b": " + value + b"\r\n" for name, value in first["headers"])
+    status = f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}\r\n".encode()
+    return Kept(answer.status, first, finish(data), status + lines, data)
 
 
 def start(answer: Answer) -> Message:

@@ -8,9 +8,10 @@ import logging
 import multiprocessing
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -24,9 +25,10 @@ from narbor.config import Config
 from narbor.names.keys import SecretKey
 from narbor.serve import listening, worker
 from narbor.serve.access import AccessLog
+from narbor.serve.app import App
+from narbor.serve.front import BACKLOG
 from narbor.serve.listening import Address, BadCertificate
 from narbor.serve.metrics import DIRECTORY
-from narbor.serve.worker import Application
 
 PATIENCE: Final = 30
 LOGGING: Final[dict[str, Any]] = {
@@ -65,7 +67,20 @@ def run(config: Config, keys: tuple[SecretKey, ...] = (), access: str | None = N
     serve(config, partial(worker.load, config, keys, access))
 
 
-def serve(config: Config, load: Callable[[], Application], patience: int = PATIENCE) -> None:
+class Server(MPServer):
+    """Granian's keeper of workers, which lets a listener of ours go before them."""
+
+    listener: socket.socket | None = None
+
+    def shutdown(self, exit_code: int = 0) -> None:
+        """End the workers; nobody new is let in meanwhile."""
+        if self.listener is not None:
+            self.listener.close()
+        end: Callable[[int], None] = super().shutdown
+        end(exit_code)
+
+
+def serve(config: Config, load: Callable[[], App], patience: int = PATIENCE) -> None:
     """Serve what `load` makes in each worker. It is sent there, so it must be picklable.
 
     `patience` is how many seconds what is on its way may take when the end has been told.
@@ -73,26 +88,43 @@ def serve(config: Config, load: Callable[[], Application], patience: int = PATIE
     said = config.serve
     if (said.tls_cert is None) != (said.tls_key is None):
         raise BadCertificate("TLS needs both a certificate and its key (--tls-cert, --tls-key)")
-    address = listening.claimed(Address.parse(said.listen))
-    with _folder() as folder:
+    address = Address.parse(said.listen)
+    with _folder() as folder, ExitStack() as ended:
+        listener, inner = None, None
+        if said.tls_cert is None:
+            # Clients come to our front, which hands HTTP/2 through to granian.
+            listener, inner = listening.bound(address), folder / "inner.sock"
+            ended.callback(_let_go, address, listener)
+            listener.listen(BACKLOG)
+            address = listening.named(address, listener)
+        else:
+            address = listening.claimed(address)
         # Read by prometheus_client when it is imported, which in the workers is later than here.
         os.environ[DIRECTORY] = str(folder)
         # A fresh interpreter for each worker: no lock, thread or database of ours is forked.
         multiprocessing.set_start_method("spawn", force=True)
-        server = _server(config, address, folder, patience)
+        server = _server(config, Address("", 0, inner) if inner else address, folder, patience)
+        server.listener = listener
         server.on_startup(partial(log.info, "listening at %s", address.url(bool(said.tls_cert))))
-        server.serve(target_loader=load, wrap_loader=False)
+        started = partial(worker.started, load, listener, inner)
+        server.serve(target_loader=started, wrap_loader=False)
 
 
-def _server(config: Config, address: Address, folder: Path, patience: int) -> MPServer:
+def _let_go(address: Address, listener: socket.socket) -> None:
+    listener.close()
+    if address.path is not None:
+        address.path.unlink(missing_ok=True)
+
+
+def _server(config: Config, address: Address, folder: Path, patience: int) -> Server:
     said = config.serve
-    return MPServer(
+    return Server(
         "narbor",
         address=address.host,
         port=address.port,
         uds=address.path,
         # Whoever may enter its folder may ask, as with a port.
-        uds_permissions=0o666,
+        uds_permissions=listening.OPEN_TO_ALL,
         interface=Interfaces.ASGI,
         workers=said.workers,
         loop=Loops.auto,

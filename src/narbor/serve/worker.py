@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import socket
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -16,21 +17,32 @@ from narbor.doors.nix import NixDoor
 from narbor.names.keys import SecretKey
 from narbor.serve.access import AccessLog
 from narbor.serve.app import App, Receive, Scope, Send
+from narbor.serve.front import Front
 from narbor.serve.metrics import DIRECTORY, Metrics
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-def load(config: Config, keys: tuple[SecretKey, ...], access: str | None) -> Application:
+def started(
+    load: Callable[[], App], listener: socket.socket | None, inner: Path | None
+) -> Application:
+    """Return what granian calls. With a listener, clients come to a front of ours."""
+    end_with_parent()
+    app = load()
+    if listener is not None and inner is not None:
+        app.attach(Front(app, listener, inner))
+    return app.__call__
+
+
+def load(config: Config, keys: tuple[SecretKey, ...], access: str | None) -> App:
     """Open everything and return the application.
 
     `keys` sign beside those of the home. `access` is where the log goes, `-` is standard error.
     """
-    end_with_parent()
     library = wiring.open_library(config)
     doors = tuple(signing(door, keys) for door in wiring.doors(config, library))
     log = None if access is None else AccessLog.open(access)
-    return App(doors, library, metrics(), log).__call__
+    return App(doors, library, metrics(), log)
 
 
 def signing(door: Door, keys: tuple[SecretKey, ...]) -> Door:

@@ -1,0 +1,108 @@
+"""One request and its answer over HTTP/1.1, as h11 reads and writes them: bytes, no sockets."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final, TypeAlias
+from urllib.parse import unquote_to_bytes
+
+import h11
+
+from narbor.errors import Refused
+
+Scope: TypeAlias = Mapping[str, Any]
+LARGEST_HEAD: Final = 32 << 10
+
+
+class BadRequest(Refused):
+    """What came is no request. `answer` is what to say, before the connection is closed."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        status = status if status in (413, 414, 431, 501, 505) else 400
+        body = f"{message}\n".encode("utf-8", "backslashreplace")
+        self.answer = (
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: text/plain\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        ).encode() + body
+
+
+class Exchange:
+    """One request that is read, then one answer that is written."""
+
+    def __init__(self) -> None:
+        self._wire = h11.Connection(h11.SERVER, max_incomplete_event_size=LARGEST_HEAD)
+        self._head = b""
+        self.request: h11.Request | None = None
+
+    def read(self, data: bytes) -> bool:
+        """Take in bytes; tell whether the head of the request is whole. Raises BadRequest."""
+        try:
+            self._wire.receive_data(data)
+            event = self._wire.next_event()
+        except h11.RemoteProtocolError as error:
+            raise BadRequest(str(error), error.error_status_hint) from error
+        if isinstance(event, h11.Request):
+            self.request = event
+        return self.request is not None
+
+    def write(self, message: Mapping[str, Any], date: str) -> list[bytes]:
+        """Return what an ASGI message is on the wire. The head goes out with the first body.
+
+        Raises h11.LocalProtocolError for an answer that contradicts itself.
+        """
+        if message["type"] == "http.response.start":
+            status = message["status"]
+            headers = [*message["headers"], (b"date", date.encode())]
+            reason = HTTPStatus(status).phrase.encode()
+            sent = self._wire.send(h11.Response(status_code=status, headers=headers, reason=reason))
+            self._head = sent or b""
+            return []
+        parts = [self._head] if self._head else []
+        self._head = b""
+        if message["body"]:
+            parts += self._wire.send_with_data_passthrough(h11.Data(data=message["body"])) or ()
+        if not message["more_body"]:
+            parts += self._wire.send_with_data_passthrough(h11.EndOfMessage()) or ()
+        return parts
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of the answer was written."""
+        return self._wire.our_state in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
+
+    def rest(self, data: bytes) -> bytes | None:
+        """Return what came after this request, `data` being the last of it.
+
+        None when another cannot follow: the client said so, or its body has not all come.
+        """
+        try:
+            if data:
+                self._wire.receive_data(data)
+            while self._wire.their_state is h11.SEND_BODY:
+                if self._wire.next_event() is h11.NEED_DATA:
+                    return None
+        except h11.RemoteProtocolError:
+            return None
+        if self._wire.our_state is not h11.DONE or self._wire.their_state is not h11.DONE:
+            return None
+        return self._wire.trailing_data[0]
+
+
+def scope_of(request: h11.Request, client: str | None) -> dict[str, Any]:
+    """Spell a request as ASGI does."""
+    target = request.target
+    if not target.startswith(b"/"):
+        # The absolute form; without a path it means the root.
+        _, _, behind = target.partition(b"://")
+        target = b"/" + behind.partition(b"/")[2] if behind else target
+    path, _, query = target.partition(b"?")
+    return {
+        "type": "http",
+        "method": request.method.decode("ascii"),
+        "path": unquote_to_bytes(path).decode("utf-8", "replace"),
+        "raw_path": path,
+        "query_string": query,
+        "headers": list(request.headers),
+        "http_version": request.http_version.decode("ascii"),
+        "client": (client, 0) if client else None,
+    }
