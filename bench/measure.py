@@ -45,6 +45,21 @@ def seconds(work: Callable[[], object], runs: int = 3) -> float:
     return statistics.median(times)
 
 
+def versus(
+    ours: Callable[[], object], theirs: Callable[[], object], turns: int = 3
+) -> tuple[float, float, float]:
+    """Return the median seconds of both, and the median of how many times faster we are.
+
+    They take turns: what else runs on the machine then slows both.
+    """
+    times = [(seconds(ours, 1), seconds(theirs, 1)) for _ in range(turns)]
+    return (
+        statistics.median(a for a, _ in times),
+        statistics.median(b for _, b in times),
+        statistics.median(b / a for a, b in times),
+    )
+
+
 def rate(size: float, time: float) -> str:
     """Spell a rate in MB/s (1,000,000 bytes)."""
     return f"{size / time / 1e6:,.0f} MB/s"

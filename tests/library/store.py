@@ -23,13 +23,13 @@ from narbor.names.keys import Keyring
 
 
 @contextmanager
-def opened(folder: Path, profile: Profile = NARBOR, **names: str) -> Iterator[Library]:
+def opened(folder: Path, profile: Profile = NARBOR, level: int = 3) -> Iterator[Library]:
     """Open a store for writing, as wiring does, with packs named in order."""
     folder.mkdir(exist_ok=True)
     files = Files(folder / "packs")
     index = Index(folder / "index.sqlite", True)
     numbers = count(len(files.names()))
-    blocks = PackStore(files, index, lambda: f"{next(numbers):04}.pack", 3)
+    blocks = PackStore(files, index, lambda: f"{next(numbers):04}.pack", level)
     blocks.catch_up()
     catalogue = Catalogue.open(folder / "catalogue.sqlite")
     with ThreadPoolExecutor(2) as pool:
@@ -40,6 +40,20 @@ def opened(folder: Path, profile: Profile = NARBOR, **names: str) -> Iterator[Li
         finally:
             library.close()
             files.close()
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[Library]:
+    """Open the same store as a server does."""
+    files = Files(folder / "packs")
+    blocks = PackStore(files, Index(folder / "index.sqlite", False), lambda: "never", 3)
+    catalogue = Catalogue.open(folder / "catalogue.sqlite", write=False)
+    library = Library(catalogue, blocks, None, lambda: 7, files.free)
+    try:
+        yield library
+    finally:
+        library.close()
+        files.close()
 
 
 def believed(name: str, archive: bytes, references: Iterable[str] = ()) -> Vouched:
