@@ -4,8 +4,7 @@
     plain   a look-up in a thread; its bytes, or the first piece of its body, come along
     body    the rest of an iterator, read in threads, one piece ahead (bodies.py)
 
-ASGI and not RSGI, though that is a fifth faster when hot: in granian 2.8 an RSGI stream takes
-pieces without end, however slow the client; an ASGI stream makes us wait after four.
+ASGI and not RSGI: docs/decisions/0010.
 """
 
 import asyncio

@@ -1,9 +1,9 @@
 """A body read in threads: pieces of even size, one piece ahead of the client.
 
 The iterators of the library block (disk, decompression), so each step runs in a pool. While a piece
-is on its way to the client the next is being made; no more than these two are held here, and the
-HTTP server holds five more at most. A step costs a change of threads, so a body that is one piece
-takes none but the one in which it was looked up.
+is on its way to the client the next is being made; no more than these two are held here, and four
+more by granian where it speaks to the client. A step costs a change of threads, so a body that is
+one piece takes none but the one in which it was looked up.
 """
 
 import asyncio

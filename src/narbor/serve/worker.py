@@ -12,6 +12,7 @@ from pathlib import Path
 
 from narbor import wiring
 from narbor.config import Config
+from narbor.doors.channels import ChannelsDoor
 from narbor.doors.http import Door
 from narbor.doors.nix import NixDoor
 from narbor.names.keys import SecretKey
@@ -47,6 +48,8 @@ def load(config: Config, keys: tuple[SecretKey, ...], access: str | None) -> App
 
 def signing(door: Door, keys: tuple[SecretKey, ...]) -> Door:
     """Return `door`, signing with `keys` too if it is one that signs as Nix does."""
+    if isinstance(door, ChannelsDoor):
+        return replace(door, cache=signing(door.cache, keys))
     if not isinstance(door, NixDoor):
         return door
     return replace(door, keys=tuple(dict.fromkeys((*door.keys, *keys))))
