@@ -22,6 +22,7 @@ from narbor.blocks.reindex import Reread
 from narbor.catalogue import Catalogue
 from narbor.config import BadConfig, Config
 from narbor.dag import profile
+from narbor.doors.channels import ChannelsDoor
 from narbor.doors.http import Door
 from narbor.doors.nix import NixDoor
 from narbor.errors import Refused, Unavailable
@@ -102,7 +103,10 @@ def reindex(config: Config) -> Iterator[Reread]:
 def doors(config: Config, library: Library) -> tuple[Door, ...]:
     """Return the doors to a library, in the order in which they are asked."""
     serve = config.serve
-    return (NixDoor(library, signing_keys(config), serve.compression, serve.priority),)
+    cache = NixDoor(library, signing_keys(config), serve.compression, serve.priority)
+    public = {each.name: each.public_url for each in config.channel if each.public_url is not None}
+    scheme = "http" if serve.tls_cert is None else "https"
+    return (cache, ChannelsDoor(library, cache, public, scheme))
 
 
 @contextmanager
