@@ -13,9 +13,9 @@ from narbor.blocks.packs import PackStore
 from narbor.names import cid
 from narbor.names.cid import Cid
 
-_BATCH: Final = 1 << 20  # bytes in one job: large enough for small leaves to share its price
+_BATCH: Final = 2 << 20  # bytes in one job: large enough for small leaves to share its price
 _SMALL: Final = 64 << 10  # bytes that are kept sooner than another thread has woken up
-_AHEAD: Final = 6  # jobs under way for one item: bounds the memory
+_AHEAD: Final = 4  # jobs under way for one item: bounds the memory
 
 
 class Intake:

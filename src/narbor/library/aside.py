@@ -10,8 +10,8 @@ from typing import Final
 
 from narbor.formats.streams import Hashing
 
-_JOB: Final = 1 << 20  # bytes handed over at once: threads cost, and frames may be small
-_BEHIND: Final = 8  # jobs waiting: bounds the memory
+_JOB: Final = 4 << 20  # bytes handed over at once: threads cost, and frames may be small
+_BEHIND: Final = 2  # jobs waiting: bounds the memory
 
 
 class Aside:
