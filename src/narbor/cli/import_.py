@@ -1,0 +1,139 @@
+"""`narbor import SRC...`: take in a whole cache from a folder: an export, a USB stick."""
+
+import argparse
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from narbor import config as configuration
+from narbor import wiring
+from narbor.cli import mirror, options
+from narbor.cli.options import Commands
+from narbor.cli.out import Out
+from narbor.config import Config
+from narbor.errors import Refused, Rejected
+from narbor.formats import narinfo
+from narbor.formats.narinfo import Narinfo
+from narbor.names.storepath import StorePath
+from narbor.tasks.mirror import Options
+from narbor.tasks.mirror import mirror as bring
+from narbor.tasks.sources import Upstream
+from narbor.upstream.directory import DirectoryCache
+
+INFO = "nix-cache-info"
+
+
+class NoCacheThere(Refused):
+    """A folder that should be imported holds no binary cache."""
+
+
+def add(commands: Commands) -> None:
+    """Register the command."""
+    parser = commands.add_parser(
+        "import", help="take in all of a cache in a folder: an export, a USB stick"
+    )
+    parser.add_argument(
+        "sources", nargs="+", metavar="SRC", help="a folder with a cache, or with folders of caches"
+    )
+    parser.add_argument(
+        "--trust",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="believe this public key, NAME:BASE64 or a file (again and again)",
+    )
+    parser.add_argument(
+        "--trusted", action="store_true", help="believe the folders themselves, signed or not"
+    )
+    parser.add_argument("--jobs", type=options.count, metavar="N", help="NARs at one time")
+    parser.add_argument("--level", type=options.level, metavar="N", help="zstd level at rest, 1-22")
+    parser.add_argument(
+        "--min-free", type=options.size, metavar="SIZE", help="stop when less is free"
+    )
+    parser.add_argument("--logs", action="store_const", const=True, help="take build logs too")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, out: Out) -> int:
+    """Import one after the other; 1 when something could not be had."""
+    config = configuration.replace(
+        configuration.load(args.home, args.config),
+        level=args.level,
+        min_free=args.min_free,
+        mirror_jobs=args.jobs,
+        mirror_logs=args.logs,
+    )
+    folders = [folder for source in args.sources for folder in caches(source)]
+    ring = wiring.keyring(config, args.trust, [])
+    bad = 0
+    with closing(wiring.open_library(config, write=True)) as library:
+        for folder in folders:
+            claims, unread = read(folder)
+            for text in unread:
+                out.warn(f"failed: {text}")
+            upstream = Upstream(DirectoryCache(str(folder)), ring, args.trusted)
+            steps = bring(library, [upstream], tops(claims), _options(config))
+            done = mirror.follow(steps, out, f"import {folder}")
+            bad += len(done.failed) + len(unread)
+    return 1 if bad else 0
+
+
+def _options(config: Config) -> Options:
+    return Options(
+        jobs=config.mirror.jobs,
+        logs=config.mirror.logs,
+        realisations=True,
+        min_free=config.min_free,
+    )
+
+
+def caches(source: str) -> list[Path]:
+    """Return the folder that is meant if it is a cache, else the caches in it.
+
+    Raises NoCacheThere.
+    """
+    url = wiring.upstream_url(source) if "://" in source else ""
+    if url and not url.startswith("file:"):
+        raise NoCacheThere(f"{source} is no folder: `narbor mirror` brings items from servers")
+    folder = Path(url.removeprefix("file://") or source)
+    if (folder / INFO).is_file():
+        return [folder]
+    found = sorted(info.parent for info in folder.glob(f"*/{INFO}"))
+    if not found:
+        raise NoCacheThere(f"{source} is no binary cache, nor has it one in it (no {INFO})")
+    return found
+
+
+def read(folder: Path) -> tuple[list[Narinfo], list[str]]:
+    """Return all narinfos of a cache, and what is wrong with those that are none."""
+    claims: list[Narinfo] = []
+    unread: list[str] = []
+    for path in sorted(folder.glob("*.narinfo")):
+        try:
+            claims.append(narinfo.parse(path.read_bytes()))
+        except (Rejected, OSError) as error:
+            unread.append(f"{path}: {error}")
+    return claims, unread
+
+
+def tops(claims: list[Narinfo]) -> list[StorePath]:
+    """Return the paths that lead to all of them: these are what is asked for by name, and pinned.
+
+    They are those that no other one refers to; where they refer to each other in a circle, all.
+    """
+    references = {claim.path.base: claim.references for claim in claims}
+    below = {base for claim in claims for base in claim.references if base != claim.path.base}
+    first = [base for base in references if base not in below]
+    left = set(references) - set(_reached(first, references))
+    chosen = {*first, *left}
+    return [claim.path for claim in claims if claim.path.base in chosen]
+
+
+def _reached(first: list[str], references: dict[str, tuple[str, ...]]) -> Iterator[str]:
+    ahead, seen = list(first), set(first)
+    while ahead:
+        base = ahead.pop()
+        yield base
+        new = [each for each in references.get(base, ()) if each not in seen]
+        seen.update(new)
+        ahead += new
