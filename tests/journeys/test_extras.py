@@ -5,14 +5,18 @@ that; another machine, which builds nothing, takes it all from narbor.
 """
 
 import json
+import re
+import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.serialization import PrivateFormat
 
 from narbor import config, wiring
 from tests.peers import registry, servers, suite
+from tests.serve.test_life import certificate
 
 BUILD_ID = "abcdef0123456789abcdef0123456789abcdef01"
 EXPRESSION = """
@@ -137,3 +141,25 @@ def test_symbols_are_found_where_nix_would_have_written_them(published: Publishe
             said = client.get(f"{server.url}/{base[:32]}.narinfo").text
             assert f"\nURL: {ours['archive'].removeprefix('../')}\n" in said
         assert client.get(f"{server.url}/debuginfo/{'0' * 40}.debug").status_code == 404
+
+
+def test_over_tls_nix_speaks_http2(published: Published, tmp_path: Path) -> None:
+    cert, key = certificate(tmp_path, PrivateFormat.PKCS8)
+    log, port = tmp_path / "access.log", servers.free_port()
+    program = (str(Path(sysconfig.get_path("scripts"), "narbor")), "--home")
+    listen = ("--listen", f"127.0.0.1:{port}", "--workers", "2", "--access-log", str(log))
+    secure = ("--tls-cert", str(cert), "--tls-key", str(key))
+    argv = (*program, str(published.narbor.home), "serve", *listen, *secure)
+    trusted = tmp_path / "trusted"
+    trusted.mkdir()
+    (trusted / "cert.pem").write_bytes(cert.read_bytes())
+    machine = suite.Machine(published.root, tmp_path / "taker", {trusted: "/world"})
+    machine.configure(**FEATURES, require_sigs="true", trusted_public_keys=published.key)
+    path = published.outputs["symbols"]
+    copy = ("nix", "copy", "--from", f"https://localhost:{port}", path)
+    with servers.Server(argv, port, tmp_path / "log"):
+        machine.run("env", "NIX_SSL_CERT_FILE=/world/cert.pem", *copy)
+    machine.run("nix", "store", "verify", "--sigs-needed", "1", path)
+    answered = re.findall(r'" (\d+) \d+ [\d.]+ "', log.read_text())
+    assert set(answered) == {"200"}
+    assert log.read_text().count(' HTTP/2" ') == len(answered)
