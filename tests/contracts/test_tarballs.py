@@ -46,8 +46,8 @@ def test_a_tarball_is_found_by_each_of_its_hashes(catalogue: Catalogue, algorith
         catalogue.record_tarball(OLD, content.decode(), tarball(content))
     assert catalogue.tarball(digest(algorithm, b"one")) == tarball(b"one")
     assert catalogue.tarball(digest(algorithm, b"three")) is None
-    assert catalogue.link_tarball(NEW, "uno", digest(algorithm, b"one")) == tarball(b"one")
-    assert catalogue.link_tarball(NEW, "tres", digest(algorithm, b"three")) is None
+    wanted = [("uno", digest(algorithm, b"one")), ("tres", digest(algorithm, b"three"))]
+    assert catalogue.link_tarballs(NEW, wanted) == {digest(algorithm, b"one")}
     assert catalogue.tarballs_of(NEW) == (("uno", tarball(b"one")),)
     assert catalogue.tarball_named(NEW, "uno") == tarball(b"one")
     assert catalogue.tarball_named(NEW, "one") is None
@@ -65,7 +65,7 @@ def test_two_of_one_name_are_both_there(catalogue: Catalogue) -> None:
 def test_a_tarball_stays_while_a_revision_has_it(catalogue: Catalogue) -> None:
     for content in (b"one", b"two"):
         catalogue.record_tarball(OLD, content.decode(), tarball(content))
-    catalogue.link_tarball(NEW, "two", tarball(b"two").sha1)
+    catalogue.link_tarballs(NEW, [("two", tarball(b"two").sha1)])
     catalogue.record_checkout(OLD, f"{'0' * 32}-source")
     catalogue.record_unfetched(OLD, [Unfetched("x", "y", "z")])
     assert set(catalogue.file_roots()) == {cid.raw(b"one"), cid.raw(b"two")}

@@ -51,14 +51,18 @@ class Tarballs(Files):
             )
             _name(connection, revision, name, tarball.sha512)
 
-    def link_tarball(self, revision: str, name: str, digest: Digest) -> Tarball | None:
-        """Write down that a revision has the tarball with this hash; None if it is not here."""
+    def link_tarballs(self, revision: str, wanted: Iterable[tuple[str, Digest]]) -> set[Digest]:
+        """Write down that a revision has these tarballs, as far as they are here.
+
+        `wanted` are names and hashes. Returns the hashes of those that are here.
+        """
+        found = set()
         with self._database.writing() as connection:
-            row = connection.execute(*_by(digest)).fetchone()
-            if row is None:
-                return None
-            found = _tarball(row)
-            _name(connection, revision, name, found.sha512)
+            for name, digest in wanted:
+                row = connection.execute(*_by(digest)).fetchone()
+                if row is not None:
+                    _name(connection, revision, name, _tarball(row).sha512)
+                    found.add(digest)
         return found
 
     def record_checkout(self, revision: str, base: str) -> None:

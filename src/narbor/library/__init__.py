@@ -17,6 +17,7 @@ from narbor.names.digest import Digest
 from narbor.names.file import File
 from narbor.names.item import Item, Rendering
 from narbor.names.storepath import StorePath
+from narbor.names.tarball import Tarball, Unfetched
 
 __all__ = ["Entry", "Library", "Rendering"]
 
@@ -196,6 +197,32 @@ class Library:
     def files(self, channel: str, name: str) -> tuple[File, ...]:
         """Return the files of a release, by name."""
         return self.catalogue.files(channel, name)
+
+    # --- sources -------------------------------------------------------------------------------
+
+    def tarball(self, digest: Digest) -> Tarball | None:
+        """Return the source tarball with this hash, of any kind that these have."""
+        return self.catalogue.tarball(digest)
+
+    def tarball_named(self, revision: str, name: str) -> Tarball | None:
+        """Return the tarball that a revision calls `name`."""
+        return self.catalogue.tarball_named(revision, name)
+
+    def revisions(self) -> tuple[tuple[str, int], ...]:
+        """Return the revisions whose sources are kept, by name, with the time of the last run."""
+        return self.catalogue.revisions()
+
+    def tarballs_of(self, revision: str) -> tuple[tuple[str, Tarball], ...]:
+        """Return the tarballs of a revision with their names, by name."""
+        return self.catalogue.tarballs_of(revision)
+
+    def checkouts_of(self, revision: str) -> tuple[str, ...]:
+        """Return the base names of the items that are sources of a revision."""
+        return self.catalogue.checkouts_of(revision)
+
+    def unfetched(self, revision: str) -> tuple[Unfetched, ...]:
+        """Return the sources that a revision could not get, and why."""
+        return self.catalogue.unfetched(revision)
 
     # --- changing ------------------------------------------------------------------------------
 

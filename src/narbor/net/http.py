@@ -132,13 +132,16 @@ class Http:
 
         return self._persist(url, once, self._options.attempts if again else 1)
 
-    def body(self, url: str) -> Iterator[bytes]:
+    def body(self, url: str, decoded: bool = True) -> Iterator[bytes]:
         """Give a body of any length, going on where it broke off.
+
+        Not `decoded`, it is given as it comes: some servers say `Content-Encoding: gzip` of a
+        `.tar.gz`, and mean the file.
 
         Raises Gone, Lost, Failing, Changed, WrongAnswer, Denied, BadAddress. Bytes that have been
         given are never taken back, and never given twice.
         """
-        return _Transfer(self, url).chunks()
+        return _Transfer(self, url, decoded).chunks()
 
     def _document(
         self,
@@ -235,9 +238,10 @@ class Http:
 class _Transfer:
     """One long body: what has come, and by what to know that the rest belongs to it."""
 
-    def __init__(self, http: Http, url: str) -> None:
+    def __init__(self, http: Http, url: str, decoded: bool) -> None:
         self._http = http
         self._url = url
+        self._decoded = decoded
         self._came = 0
         self._failed_at = 0
         self._failures = 0
@@ -267,7 +271,8 @@ class _Transfer:
             if answer.status in _MISSING:
                 raise Gone(f"{answer.url}: HTTP {answer.status}")
             skip = self._begin(answer)
-            for chunk in self._http.metered(_named(answer)):
+            body = _named(answer) if self._decoded else answer.body
+            for chunk in self._http.metered(body):
                 if skip >= len(chunk):
                     skip -= len(chunk)
                     continue
@@ -296,7 +301,7 @@ class _Transfer:
             )
         self._validator = validator
         # Positions in an encoded body are not those of what it stands for.
-        self._encoded = bool(answer.headers.get("content-encoding"))
+        self._encoded = self._decoded and bool(answer.headers.get("content-encoding"))
         return skip
 
 
