@@ -3,7 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -243,6 +243,15 @@ class Index:
             if self._watcher is None:
                 self._watcher = self._connect()
             return int(self._watcher.execute("PRAGMA data_version").fetchone()[0])
+
+    def copy(self, path: Path) -> None:
+        """Write the index as it is at one moment into a new file; raises IndexBusy."""
+        try:
+            with closing(sqlite3.connect(path)) as target:
+                self._reader.backup(target)
+                target.execute("PRAGMA journal_mode = DELETE")
+        except sqlite3.OperationalError as error:
+            raise IndexBusy(f"cannot copy {self._path} to {path}: {error}") from error
 
     def clear(self) -> None:
         """Forget everything, to be read anew from the packs."""

@@ -85,6 +85,10 @@ class Catalogue(Tarballs):
         """Return a number that differs after any change, by this or another process; cheap."""
         return self._database.version()
 
+    def copy(self, path: Path) -> None:
+        """Write the catalogue as it is at one moment into a new file, without open admissions."""
+        self._database.copy(path, "DELETE FROM admission")
+
     def record(self, admissions: Sequence[Admitted]) -> None:
         """Write items, all in one transaction: from here on they exist.
 

@@ -8,7 +8,7 @@ process queue at a lock, writers of several processes at `BEGIN IMMEDIATE`.
 import sqlite3
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from threading import Lock, RLock
@@ -190,6 +190,24 @@ class Database:
                 return int(self._watcher.execute("PRAGMA data_version").fetchone()[0])
             except sqlite3.DatabaseError as error:
                 raise _failure(error, self._name) from error
+
+    def copy(self, path: Path, afterwards: str) -> None:
+        """Write the database as it is at one moment into a new file; there run a statement.
+
+        Raises CatalogueUnavailable.
+        """
+        try:
+            connection = self._take()
+            try:
+                with closing(sqlite3.connect(path)) as target:
+                    connection.backup(target)
+                    target.execute("PRAGMA journal_mode = DELETE")
+                    target.execute(afterwards)
+                    target.commit()
+            finally:
+                self._give(connection)
+        except sqlite3.DatabaseError as error:
+            raise _failure(error, str(path)) from error
 
     def close(self) -> None:
         """Close all connections; what still reads closes its own when it is done."""

@@ -11,12 +11,14 @@ import sys
 from collections.abc import Sequence
 
 from narbor.cli import (
+    backup,
     cat,
     collect,
     config,
     demo,
     export,
     failed,
+    familiar,
     forget,
     import_,
     info,
@@ -25,6 +27,7 @@ from narbor.cli import (
     ls,
     mirror,
     reindex,
+    release,
     search,
     serve,
     status,
@@ -39,8 +42,10 @@ COMMANDS = (
     demo,
     mirror,
     serve,
+    release,
     export,
     import_,
+    backup,
     forget,
     info,
     ls,
@@ -55,6 +60,7 @@ COMMANDS = (
     key,
     config,
     init,
+    familiar,
 )
 
 

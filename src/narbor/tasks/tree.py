@@ -121,15 +121,22 @@ class Tree:
 
     # --- writing -------------------------------------------------------------------------------
 
-    def stage(self, chunks: Iterable[bytes], modified: int | None = None) -> Path:
+    def reserve(self) -> Path:
+        """Return where a file may be written that nobody sees yet."""
+        return self.folder / OWN / str(next(self._number))
+
+    def stage(
+        self, chunks: Iterable[bytes], modified: int | None = None, mode: int = 0o666
+    ) -> Path:
         """Write a file that nobody sees yet, and make its content durable; raises TreeFull.
 
-        `modified`: the time it is to have, in seconds since 1970.
+        `modified`: the time it is to have, in seconds since 1970. `mode` is cut by the umask.
         """
-        path = self._own()
+        path = self.reserve()
         try:
             with self._named(path):
-                file = path.open("xb")
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+                file = os.fdopen(os.open(path, flags, mode), "wb")
             with file:
                 for chunk in chunks:
                     with self._named(path):
@@ -169,7 +176,7 @@ class Tree:
                 or (found.st_size, found.st_mtime_ns) == (wanted.st_size, wanted.st_mtime_ns)
             ):
                 return False
-            staged = self._own()
+            staged = self.reserve()
             try:
                 os.link(source, staged)
             except OSError:
@@ -179,13 +186,41 @@ class Tree:
             staged.replace(place)
         return True
 
+    def is_same(self, name: str, source: Path) -> bool:
+        """Tell whether `name` and `source` are one file."""
+        found = _seen(self.folder / name)
+        return found is not None and os.path.samestat(found, source.stat())
+
+    def try_link(self, source: Path, name: str) -> bool:
+        """Make `name` one file with `source`; False where that cannot be (another file system)."""
+        staged = self.reserve()
+        try:
+            os.link(source, staged)
+        except OSError:
+            return False
+        self.place(staged, name)
+        return True
+
+    def extend(self, name: str, start: int, chunks: Iterable[bytes]) -> Iterator[int]:
+        """Write behind the first `start` bytes of a file, durably; gives the sizes of `chunks`."""
+        place = self.folder / name
+        with self._named(place):
+            os.truncate(place, start)
+            file = place.open("ab")
+        with file:
+            for chunk in chunks:
+                with self._named(place):
+                    file.write(chunk)
+                yield len(chunk)
+        self.sync(name)
+
     def point(self, name: str, target: str) -> bool:
         """Make `name` a symlink to `target`; tell whether it was not already."""
         place = self.folder / name
         with self._named(place):
             if place.is_symlink() and str(place.readlink()) == target:
                 return False
-            staged = self._own()
+            staged = self.reserve()
             staged.symlink_to(target)
             staged.replace(place)
         return True
@@ -208,9 +243,9 @@ class Tree:
             (self.folder / name).rmdir()
 
     def sync(self, name: str = "") -> None:
-        """Make durable which names stand in a folder."""
+        """Make durable which names stand in a folder, or what stands in a file."""
         with self._named(self.folder / name):
-            descriptor = os.open(self.folder / name, os.O_RDONLY | os.O_DIRECTORY)
+            descriptor = os.open(self.folder / name, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
             finally:
@@ -220,9 +255,6 @@ class Tree:
         """Forget what was staged."""
         with suppress(OSError):
             staged.unlink()
-
-    def _own(self) -> Path:
-        return self.folder / OWN / str(next(self._number))
 
     @contextmanager
     def _named(self, path: Path) -> Iterator[None]:
