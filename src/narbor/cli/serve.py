@@ -19,6 +19,13 @@ from narbor.config import Config
 from narbor.names.keys import PublicKey, SecretKey
 
 EVERYWHERE = ("0.0.0.0", "[::]")
+# For the C library's allocator: pieces of bodies are made in one thread and let go in another, and
+# without this their pages go back to the system each time, a quarter of the work of serving.
+ALLOCATOR = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
+}
 
 
 def add(commands: Commands) -> None:
@@ -61,7 +68,7 @@ def run(args: argparse.Namespace, out: Out) -> int:
     own = tuple(SecretKey.parse(_text(path)).public for path in args.key or ())
     keys = wiring.keyring(config, (), ()).keys
     _tell(config, tuple(dict.fromkeys((*own, *keys))), out)
-    _become(environment)
+    _become({**ALLOCATOR, **environment})
 
 
 def variables(args: argparse.Namespace) -> dict[str, str]:

@@ -42,7 +42,7 @@ _name = itemgetter(0)
 LOOKUPS: Final = 8
 READERS: Final = 8
 # Streamed bodies up to this size are kept in memory when they are whole: most NARs are small.
-SMALL: Final = 64 << 10
+SMALL: Final = 256 << 10
 
 
 class Versioned(Protocol):
