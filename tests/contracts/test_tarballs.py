@@ -48,6 +48,8 @@ def test_a_tarball_is_found_by_each_of_its_hashes(catalogue: Catalogue, algorith
     assert catalogue.tarball(digest(algorithm, b"three")) is None
     wanted = [("uno", digest(algorithm, b"one")), ("tres", digest(algorithm, b"three"))]
     assert catalogue.link_tarballs(NEW, wanted) == {digest(algorithm, b"one")}
+    assert catalogue.tarball(digest(algorithm, b"one"), NEW) == tarball(b"one")
+    assert catalogue.tarball(digest(algorithm, b"two"), NEW) is None
     assert catalogue.tarballs_of(NEW) == (("uno", tarball(b"one")),)
     assert catalogue.tarball_named(NEW, "uno") == tarball(b"one")
     assert catalogue.tarball_named(NEW, "one") is None

@@ -93,9 +93,15 @@ class Tarballs(Files):
             )
             return gone.rowcount > 0
 
-    def tarball(self, digest: Digest) -> Tarball | None:
-        """Return the tarball with this hash."""
-        found = self._database.rows(*_by(digest)) if digest.algorithm in ALGORITHMS else []
+    def tarball(self, digest: Digest, revision: str | None = None) -> Tarball | None:
+        """Return the tarball with this hash; with `revision`, if that one has it."""
+        if digest.algorithm not in ALGORITHMS:
+            return None
+        found = self._database.rows(*_by(digest))
+        if found and revision is not None:
+            query = f"SELECT 1 FROM named JOIN tarball ON tarball.id = tarball {_OF} AND sha512 = ?"
+            if not self._database.rows(f"{query} LIMIT 1", (revision, found[0][5])):
+                return None
         return _tarball(found[0]) if found else None
 
     def tarball_totals(self) -> tuple[int, int]:

@@ -32,8 +32,8 @@ MISS_SECONDS: Final = 10
 class Shelf(Protocol):
     """What this door asks of the library. All of it may raise Unavailable."""
 
-    def tarball(self, digest: Digest) -> Tarball | None:
-        """Return the tarball with this hash."""
+    def tarball(self, digest: Digest, revision: str | None = None) -> Tarball | None:
+        """Return the tarball with this hash; with `revision`, if that one has it."""
         ...
 
     def tarball_named(self, revision: str, name: str) -> Tarball | None:
@@ -89,8 +89,8 @@ class TarballDoor:
 
     def of_revision(self, request: Request, revision: str, spelt: str) -> Answer:
         """Give the file with a sha512, if a revision has it."""
-        there = {each.sha512.hex: each for _, each in self.library.tarballs_of(revision)}
-        return self._give(request, there.get(spelt), http.IMMUTABLE)
+        wanted = Digest("sha512", bytes.fromhex(spelt))
+        return self._give(request, self.library.tarball(wanted, revision), http.IMMUTABLE)
 
     def log(self, request: Request, revision: str) -> Answer:
         """Say what a revision could not get: hash, name, reason, with tabs between."""

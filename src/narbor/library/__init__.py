@@ -200,9 +200,9 @@ class Library:
 
     # --- sources -------------------------------------------------------------------------------
 
-    def tarball(self, digest: Digest) -> Tarball | None:
-        """Return the source tarball with this hash, of any kind that these have."""
-        return self.catalogue.tarball(digest)
+    def tarball(self, digest: Digest, revision: str | None = None) -> Tarball | None:
+        """Return the source tarball with this hash; with `revision`, if that one has it."""
+        return self.catalogue.tarball(digest, revision)
 
     def tarball_named(self, revision: str, name: str) -> Tarball | None:
         """Return the tarball that a revision calls `name`."""
