@@ -501,6 +501,25 @@ def test_a_body_is_resumed_by_range(cache: FakeCache, hall: MemoryHall, run: Run
     assert ranges == [None, "bytes=200000-", "bytes=300000-"]
 
 
+def test_one_claim_that_does_not_come_holds_up_no_archive(
+    cache: FakeCache, hall: MemoryHall
+) -> None:
+    mute = FARM.build("mute").serve(cache)
+    items = chain(cache, 20)
+    cache.fail(mute.narinfo_at, Mute(), always=True)
+    client = http.Http(wire.Options(proxies={}, read=3600.0))
+    upstream = Upstream(HttpCache(cache.url, client), FARM.keyring)
+    paths, options = [mute.path, items[-1].path], Options(jobs=2, head_start=0.0)
+    committed = 0
+    with closing(client), closing(mirror(hall, [upstream], paths, options)) as events:
+        for event in events:
+            committed += event.items if isinstance(event, Committed) else 0
+            if committed == len(items):
+                break
+    assert set(hall.items) == {item.path.base for item in items}
+    assert hall.records == {}, "who was given up did not fail"
+
+
 def test_one_big_item_does_not_hold_up_the_rest(cache: FakeCache, hall: MemoryHall) -> None:
     """It stops half-way: all others come in meanwhile, and are committed."""
     big = FARM.build("big", BIG * 10, compression="xz").serve(cache)

@@ -54,21 +54,26 @@ Step = Here | Claimed | Missing
 
 
 def walk(
-    library: Hall, sources: Sources, roots: Iterable[StorePath], closure: bool, lookups: int
-) -> Iterator[Step]:
+    library: Hall,
+    sources: Sources,
+    roots: Iterable[StorePath],
+    closure: bool,
+    lookups: int,
+    tick: float,
+) -> Iterator[Step | None]:
     """Give each item that `roots` lead to once, nearest first; without `closure` the roots alone.
 
     What is here is not asked for. Its references are walked, unless all it leads to is here too,
-    so that a closure of which a part was fetched once is completed.
+    so that a closure of which a part was fetched once is completed. None comes when `tick` seconds
+    brought nothing.
     """
     with Pool[StorePath, Claimed | Missing](
         lambda path, pool: pool.emit(_look(sources, path)), lookups, stop=sources.abandoned
     ) as pool:
         frontier = _Frontier(library, pool, closure)
         yield from frontier.enter(roots)
-        for step in pool.results():
-            if step is not None:
-                yield step
+        for step in pool.results(tick):
+            yield step
             if closure and isinstance(step, Claimed):
                 yield from frontier.enter(_references(step))
 

@@ -10,7 +10,9 @@ cannot be written, an interruption. What was admitted until then is committed ev
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Final
 
 from narbor.errors import Refused
@@ -38,6 +40,7 @@ from narbor.tasks.sources import Complaint, Sources, Upstream
 _COMMIT_ITEMS: Final = 256
 _COMMIT_BYTES: Final = 128 << 20
 _COMMIT_SECONDS: Final = 1.0
+_TICK_SECONDS: Final = 0.05
 
 
 class OtherStore(Refused):
@@ -49,7 +52,8 @@ class Options:
     """How to mirror. `jobs` archives and `lookups` narinfos at one time; `min_free` in bytes.
 
     So many claims are `remembered` as they were read (1.2 kB each); those behind are kept as text,
-    and read and checked once more.
+    and read and checked once more. Claims have a `head_start` of so many seconds, in which to learn
+    what is biggest; then archives are fetched beside them.
 
     `pin` keeps what is asked for by name until it is forgotten. `realisations` are looked for where
     an item has a content address, in the build trace of Nix 2.35.
@@ -64,6 +68,7 @@ class Options:
     realisations: bool = False
     min_free: int = 0
     remembered: int = 50_000
+    head_start: float = 3.0
 
 
 def mirror(
@@ -109,7 +114,7 @@ class _Run:
         for text in self._sources.open(self._library.store):
             yield Noted(text, self._counts)
         if self._options.print_only:
-            yield from self._discover(roots)
+            yield from filter(None, self._discover(roots))
             yield from self._list()
         else:
             # What comes in is reached from no pin until the top of its closure is here.
@@ -125,19 +130,31 @@ class _Run:
         if self._options.pin:
             self._library.pin(*roots, alone=not self._options.closure)
         here: list[str] = []
+        items = 0
+        due = self._clock() + self._options.head_start
         try:
-            for step in self._discover(roots):
-                if isinstance(step, Skipped):
-                    here.append(step.path.rpartition("/")[2])
-                    if len(here) >= _COMMIT_ITEMS:
-                        spare(here)
-                        here.clear()
-                yield step
-            if here:
-                spare(here)
-            yield from self._fetch()
+            with self._crew() as crew, closing(self._discover(roots)) as steps:
+                for step in steps:
+                    if isinstance(step, Skipped):
+                        here.append(step.path.rpartition("/")[2])
+                        if len(here) >= _COMMIT_ITEMS:
+                            spare(here)
+                            here.clear()
+                    if step is not None:
+                        yield step
+                    if self._clock() >= due:
+                        # One claim that does not come must not hold up all archives.
+                        self._hand_over(crew)
+                        yield from self._gathered(crew.ready())
+                if here:
+                    spare(here)
+                self._hand_over(crew)
+                yield from self._gathered(crew.results(tick=_COMMIT_SECONDS))
         finally:
-            self._write_down()
+            # The threads are through. What they admitted is good, whatever ended the run.
+            items = self._commit()
+        if items:
+            yield Committed(items, self._counts)
 
     def _require_store(self, roots: Iterable[StorePath]) -> None:
         for path in roots:
@@ -151,11 +168,15 @@ class _Run:
         self._counts = replace(self._counts, **changes)
         return self._counts
 
-    def _discover(self, roots: Iterable[StorePath]) -> Iterator[Progress]:
+    def _discover(self, roots: Iterable[StorePath]) -> Generator[Progress | None, None, None]:
         options = self._options
-        steps = closure.walk(self._library, self._sources, roots, options.closure, options.lookups)
+        steps = closure.walk(
+            self._library, self._sources, roots, options.closure, options.lookups, _TICK_SECONDS
+        )
         for step in steps:
             match step:
+                case None:
+                    yield None
                 case Here(path):
                     self._clear(path.base)
                     yield Skipped(str(path), self._count(skipped=1))
@@ -163,7 +184,7 @@ class _Run:
                     self._count(wanted=1)
                     yield self._fail(path, complaints)
                 case Claimed(wanted, vouched):
-                    if len(self._wanted) < options.remembered:
+                    if self._counts.wanted < options.remembered:
                         wanted = replace(wanted, vouched=vouched)
                     self._wanted.append(wanted)
                     counts = self._count(wanted=1, expected=wanted.weight)
@@ -179,28 +200,25 @@ class _Run:
             file_hash = None if claim.file_hash is None else str(claim.file_hash)
             yield Listed(str(claim.path), url, file_hash, claim.file_size, self._counts)
 
-    def _fetch(self) -> Iterator[Progress]:
+    def _crew(self) -> Crew:
         options = self._options
         fetcher = Fetcher(
             self._library, self._sources, options.min_free, options.logs, options.realisations
         )
-        items = 0
-        try:
-            with Crew(
-                fetcher.fetch, options.jobs, lambda wanted: -wanted.weight, self._sources.abandoned
-            ) as crew:
-                while self._wanted:
-                    crew.put(self._wanted.pop())
-                for event in crew.results(tick=_COMMIT_SECONDS):
-                    if event is not None:
-                        yield self._told(event)
-                    if self._is_due():
-                        yield Committed(self._commit(), self._counts)
-        finally:
-            # The threads are through. What they admitted is good, whatever ended the run.
-            items = self._commit()
-        if items:
-            yield Committed(items, self._counts)
+        return Crew(
+            fetcher.fetch, options.jobs, lambda wanted: -wanted.weight, self._sources.abandoned
+        )
+
+    def _hand_over(self, crew: Crew) -> None:
+        while self._wanted:
+            crew.put(self._wanted.pop())
+
+    def _gathered(self, events: Iterable[fetch.Event | None]) -> Iterator[Progress]:
+        for event in chain(events, [None]):
+            if event is not None:
+                yield self._told(event)
+            if self._is_due():
+                yield Committed(self._commit(), self._counts)
 
     def _told(self, event: fetch.Event) -> Progress:
         match event:

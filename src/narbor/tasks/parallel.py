@@ -180,6 +180,19 @@ class Pool(Generic[T, R]):
             if result is not None or tick is not None:
                 yield result
 
+    def ready(self) -> Iterator[R]:
+        """Give the results that wait, and wait for none; raises the first error of a worker."""
+        while True:
+            with self._lock:
+                if self._results:
+                    result = self._results.popleft()
+                    self._room_came.notify()
+                elif self._error is not None:
+                    raise self._error
+                else:
+                    return
+            yield result
+
     def alive(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """Give `chunks` for as long as the work goes on; raises Cancelled then."""
         for chunk in chunks:
