@@ -60,7 +60,6 @@ COMMANDS = (
     key,
     config,
     init,
-    familiar,
 )
 
 
@@ -107,12 +106,14 @@ def _fill(whole: argparse.ArgumentParser) -> None:
     commands = whole.add_subparsers(metavar="COMMAND", required=True, title="commands")
     for command in COMMANDS:
         command.add(commands)
+    familiar.add(commands)
     _spread(commands)
 
 
 def _spread(commands: Commands) -> None:
     """Give the global options to every command, and to its sub-commands."""
-    for each in commands.choices.values():
+    # A command that has an alias stands there twice.
+    for each in dict.fromkeys(commands.choices.values()):
         each.allow_abbrev = False
         add_globals(each, argparse.SUPPRESS)
         for action in each._actions:

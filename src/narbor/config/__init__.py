@@ -138,6 +138,14 @@ def replace(config: Config, **changes: object) -> Config:
     return structs.replace(config, **top)
 
 
+def channel(values: Mapping[str, object], source: str) -> Channel:
+    """Return a channel that is described elsewhere than in the file; raises BadConfig."""
+    try:
+        return msgspec.convert(values, Channel)
+    except msgspec.ValidationError as error:
+        raise BadConfig(f"{source}: {error}") from error
+
+
 def plain(config: Config) -> dict[str, object]:
     """Return what holds as plain values, keys as in the file; but for secrets."""
     values: dict[str, Any] = msgspec.to_builtins(config, enc_hook=str)

@@ -39,6 +39,10 @@ class HeldBack(Unavailable):
     """A release is not published: something that it must have is missing."""
 
 
+class NothingFinished(Unavailable):
+    """A Hydra has nothing to release; it may have nothing of this name at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """How the releases of a channel are made.
@@ -120,7 +124,8 @@ def make(
 ) -> Generator[Event, None, None]:
     """Make the newest release of a channel, if there is something new.
 
-    Close the generator to give up. Raises HeldBack, BackInTime, what planning and mirroring raise.
+    Close the generator to give up. Raises NothingFinished, HeldBack, BackInTime, what planning and
+    mirroring raise.
     """
     followed, catalogue = terms.followed, library.catalogue
     channel = catalogue.channel(followed.channel)
@@ -129,8 +134,9 @@ def make(
         return
     candidate = planning.find(followed, hydra)
     if candidate is None:
-        yield Nothing(followed.channel, None, f"{hydra.name} has nothing finished to release")
-    elif planning.due(followed, candidate, catalogue):
+        what = "/".join(filter(None, (followed.project, followed.jobset, followed.job)))
+        raise NothingFinished(f"{followed.channel}: {hydra.name} has nothing finished of {what}")
+    if planning.due(followed, candidate, catalogue):
         yield from _release(terms, candidate, hydra, library, upstreams, clock)
     else:
         # It may have been published by somebody who got no further.

@@ -1,0 +1,163 @@
+"""The commands of nixipfs-scripts under their own names, with their own flags.
+
+    release-nixos             narbor release make   (and `narbor collect` with --gc)
+    create-channel-release    narbor release make, for one channel that the flags describe
+    update-binary-cache       narbor mirror --paths-from RELEASE/store-paths
+    garbage-collect           narbor collect
+    create-nixipfs            narbor publish
+
+The underscores of old are taken too. docs/guide/channels.md says what each flag has become.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+from narbor import config as configuration
+from narbor.cli import channels, collect, mirror, release
+from narbor.cli.options import Commands, Parser, count
+from narbor.cli.out import Out
+from narbor.errors import Refused
+
+HYDRA: Final = "https://hydra.nixos.org"
+CACHE: Final = "https://cache.nixos.org"
+
+
+class NotYet(Refused):
+    """What an older program did is done by a command that is not there yet."""
+
+
+class NoRelease(Refused):
+    """A folder that should be a release is none."""
+
+
+def add(commands: Commands) -> None:
+    """Register the commands. They are not listed in the help: there are new names."""
+    for name, fill, does in (
+        ("release-nixos", _add_nixos, nixos),
+        ("create-channel-release", _add_channel, channel),
+        ("update-binary-cache", _add_update, update),
+        ("garbage-collect", _add_garbage, garbage),
+        ("create-nixipfs", _add_nixipfs, nixipfs),
+    ):
+        parser = commands.add_parser(name, aliases=[name.replace("-", "_")])
+        fill(parser)
+        parser.set_defaults(run=does)
+
+
+def _add_nixos(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dir", type=Path, metavar="DIR", help="now --home")
+    parser.add_argument("--tmpdir", metavar="DIR", help="not needed: nothing is unpacked")
+    _ipfs(parser)
+    parser.add_argument("--print_only", "--print-only", action="store_true")
+    parser.add_argument("--gc", action="store_true", help="collect when the releases are made")
+    parser.add_argument("--no_ipfs", "--no-ipfs", action="store_true", help="nothing to leave out")
+
+
+def _add_channel(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--channel", required=True, metavar="NAME")
+    parser.add_argument("--hydra", default=HYDRA, metavar="URL")
+    parser.add_argument("--project", required=True)
+    parser.add_argument("--jobset", required=True)
+    parser.add_argument("--job", required=True)
+    parser.add_argument("--cache", default=CACHE, metavar="URL", help="download from here")
+    parser.add_argument("--target_cache", "--target-cache", default=CACHE, metavar="URL")
+    parser.add_argument("--outdir", type=Path, metavar="DIR", help="now --home")
+    parser.add_argument("--tmpdir", metavar="DIR", help="not needed: nothing is unpacked")
+
+
+def _add_update(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cache", default=CACHE, metavar="URL")
+    parser.add_argument("--release", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--outdir", type=Path, metavar="DIR", help="now --home")
+    parser.add_argument("--concurrent", type=count, metavar="N", help="now --jobs")
+    # The old program took any word for yes, `False` too.
+    parser.add_argument("--print_only", "--print-only", action="store_true")
+
+
+def _add_garbage(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="now --home")
+    parser.add_argument("--releases", nargs="*", metavar="DIR", help="not needed: they are known")
+
+
+def _add_nixipfs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dir", type=Path, metavar="DIR", help="now --home")
+    _ipfs(parser)
+
+
+def _ipfs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--ipfsapi", nargs=2, metavar=("IP", "PORT"), help="for `narbor publish`")
+
+
+def nixos(args: argparse.Namespace, out: Out) -> int:
+    """Make all releases; with --gc collect, unless nothing was to be fetched."""
+    config = configuration.load(args.home or args.dir, args.config)
+    _became(out, "release make", tmpdir=args.tmpdir)
+    code = release.run(config, channels.chosen(config, ()), args.print_only, out)
+    if args.gc and not args.print_only:
+        args.home = args.home or args.dir
+        code = max(code, _collect(args, out))
+    if not (args.no_ipfs or args.print_only):
+        out.say("nothing is put on IPFS here: that is `narbor publish`")
+    return code
+
+
+def channel(args: argparse.Namespace, out: Out) -> int:
+    """Make the release of one channel, whatever the configuration says of others."""
+    config = configuration.load(args.home or args.outdir, args.config)
+    _became(out, "release make", tmpdir=args.tmpdir)
+    values = {
+        "name": args.channel,
+        "hydra": args.hydra,
+        "project": args.project,
+        "jobset": args.jobset,
+        "job": args.job,
+        "caches": [args.cache],
+        "public-url": args.target_cache,
+    }
+    return release.run(config, [configuration.channel(values, "the flags")], False, out)
+
+
+def update(args: argparse.Namespace, out: Out) -> int:
+    """Mirror what a release of the older program lists."""
+    listing = args.release / "store-paths"
+    if not listing.is_file():
+        raise NoRelease(f"{args.release} is no release: it has no store-paths")
+    words = [args.cache, "--paths-from", str(listing)]
+    words += ["--print-only"] if args.print_only else []
+    words += ["--jobs", str(args.concurrent)] if args.concurrent else []
+    _became(out, f"mirror {' '.join(words)}")
+    return _mirror(words, args, out)
+
+
+def garbage(args: argparse.Namespace, out: Out) -> int:
+    """Collect."""
+    _became(out, "collect", releases=args.releases)
+    args.home = args.home or args.cache
+    return _collect(args, out)
+
+
+def nixipfs(args: argparse.Namespace, out: Out) -> int:
+    """Say which command does this now."""
+    raise NotYet("releases are put on IPFS by `narbor publish`, which comes with the IPFS door")
+
+
+def _collect(args: argparse.Namespace, out: Out) -> int:
+    args.dry_run = False
+    return collect.run(args, out)
+
+
+def _mirror(words: list[str], args: argparse.Namespace, out: Out) -> int:
+    parser: argparse.ArgumentParser = Parser(prog="narbor", allow_abbrev=False)
+    mirror.add(parser.add_subparsers())
+    asked = parser.parse_args(["mirror", *words])
+    asked.home, asked.config = args.home or args.outdir, args.config
+    code: int = asked.run(asked, out)
+    return code
+
+
+def _became(out: Out, command: str, **unneeded: object) -> None:
+    out.say(f"this is `narbor {command}` now")
+    for name, value in unneeded.items():
+        if value:
+            out.say(f"--{name} is not needed any more")
