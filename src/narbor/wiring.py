@@ -25,15 +25,18 @@ from narbor.dag import profile
 from narbor.doors.channels import ChannelsDoor
 from narbor.doors.http import Door
 from narbor.doors.nix import NixDoor
+from narbor.doors.tarballs import TarballDoor
 from narbor.errors import Refused, Unavailable
 from narbor.library import Library
 from narbor.library.admission import Admissions
 from narbor.names.keys import Keyring, PublicKey, SecretKey
+from narbor.net.ftp import Ftp
 from narbor.net.http import Http
 from narbor.net.wire import Options
 from narbor.upstream import Cache, known
 from narbor.upstream.cache import HttpCache
 from narbor.upstream.directory import DirectoryCache
+from narbor.upstream.web import Web
 
 
 class NoStore(Refused):
@@ -106,7 +109,8 @@ def doors(config: Config, library: Library) -> tuple[Door, ...]:
     cache = NixDoor(library, signing_keys(config), serve.compression, serve.priority)
     public = {each.name: each.public_url for each in config.channel if each.public_url is not None}
     scheme = "http" if serve.tls_cert is None else "https"
-    return (cache, ChannelsDoor(library, cache, public, scheme))
+    channels = ChannelsDoor(library, cache, public, scheme)
+    return (cache, channels, TarballDoor(library))
 
 
 @contextmanager
@@ -125,6 +129,13 @@ def open_http(config: Config) -> Iterator[Http]:
         yield http
     finally:
         http.close()
+
+
+@contextmanager
+def open_web(config: Config) -> Iterator[Web]:
+    """Open the client with which source tarballs are fetched; it is closed in the end."""
+    with open_http(config) as http:
+        yield Web(http, Ftp())
 
 
 def open_upstream(url: str, http: Http) -> Cache:

@@ -96,7 +96,8 @@ class TarballDoor:
         """Say what a revision could not get: hash, name, reason, with tabs between."""
         if not self._knows(revision):
             return ABSENT
-        return _document(request, log_text(self.library.unfetched(revision)), "text/plain")
+        text = "".join(each.line for each in self.library.unfetched(revision))
+        return _document(request, text.encode("utf-8", "backslashreplace"), "text/plain")
 
     def names(self, request: Request, revision: str) -> Answer:
         """List the files of a revision, by name."""
@@ -139,16 +140,6 @@ class TarballDoor:
         tag, fixed = tarball.sha256.nix32, cache == http.IMMUTABLE
         entity = Entity(BYTES, tarball.size, read, tag, cache, ranges=fixed)
         return http.give(request, entity)
-
-
-def log_text(failed: Iterable[Unfetched]) -> bytes:
-    """Spell what could not be had, one line each."""
-    lines = ("\t".join((each.what, each.name, _line(each.reason))) for each in failed)
-    return "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())
 
 
 def _page(request: Request, title: str, names: Iterable[str]) -> Answer:

@@ -33,3 +33,9 @@ class Unfetched:
     what: str
     name: str
     reason: str
+
+    @property
+    def line(self) -> str:
+        """All three as a line of a log, with tabs between."""
+        reason = " ".join(self.reason.split())
+        return f"{self.what}\t{self.name}\t{reason}\n"

@@ -1,0 +1,126 @@
+"""Real Nix and the sources narbor keeps: as hashed mirror, as cache for trees, for the list."""
+
+import hashlib
+import json
+import os
+import shlex
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from narbor.formats import nar
+from narbor.names.digest import Digest
+from narbor.names.tarball import ALGORITHMS
+from tests.cli.program import Program
+from tests.fakes.upstream import FakeCache
+from tests.peers import registry, servers, suite
+from tests.tasks.test_tarballs import changed, git
+
+NOWHERE = "http://127.0.0.1:9/gone"
+CONTENT = bytes(range(256)) * 5000
+# What a fetchurl of nixpkgs comes to when Nix does it itself.
+FETCH = """derivation {
+  name = "big.tar"; system = "builtin"; builder = "builtin:fetchurl"; preferLocalBuild = true;
+  outputHashMode = "flat"; outputHashAlgo = "%s"; outputHash = "%s";
+  url = "%s"; urls = [ "%s" ]; unpack = false; executable = false;
+}"""
+FINDER = """{ expr }: map (each: {
+  inherit (each) name urls; hash = each.outputHash; type = each.outputHashAlgo; isPatch = false;
+}) (builtins.attrValues expr)"""
+RELEASE = """{ scrubJobs, supportedSystems }: assert !scrubJobs; {
+  big = { name = "big.tar"; urls = [ "%s" ]; outputHash = "%s"; outputHashAlgo = null; };
+  unstable = throw "an aggregate"; tarball = throw "nixpkgs itself";
+}"""
+
+
+@pytest.fixture(params=list(suite.SUITES))
+def machine(request: pytest.FixtureRequest, tmp_path: Path) -> suite.Machine:
+    """A machine with nothing but one real Nix."""
+    name: str = request.param
+    made = suite.Machine(suite.need(name), tmp_path / "machine", {tmp_path: str(tmp_path)})
+    made.configure()
+    registry.ran(name, made.nix_version())
+    return made
+
+
+@contextmanager
+def upstream(tmp_path: Path) -> Iterator[tuple[FakeCache, servers.Narbor]]:
+    """A server with a file, and a narbor that has none yet."""
+    with FakeCache() as fake:
+        fake.files["/big.tar"] = CONTENT
+        yield fake, servers.Narbor(tmp_path / "home")
+
+
+def test_nix_takes_files_by_their_hash(machine: suite.Machine, tmp_path: Path) -> None:
+    """The file's own address is dead; only the hashed mirror has it, under every hash."""
+    hash = Digest("sha512", hashlib.sha512(CONTENT).digest())
+    with upstream(tmp_path) as (fake, narbor):
+        entry = {"name": "big.tar", "hash": hash.sri, "url": f"{fake.url}/big.tar"}
+        (tmp_path / "list.json").write_text(json.dumps([entry]))
+        narbor.run("tarballs", "--list", str(tmp_path / "list.json"), "--no-hashed-mirrors")
+    with narbor.server() as server:
+        for algorithm in ALGORITHMS:
+            wanted = hashlib.new(algorithm, CONTENT).hexdigest()
+            text = FETCH % (algorithm, wanted, NOWHERE, NOWHERE)
+            machine.configure(hashed_mirrors="", connect_timeout="5", download_attempts="1")
+            assert machine.attempt("nix-build", "--no-out-link", "-E", text).returncode
+            machine.configure(hashed_mirrors=f"{server.url}/tarballs")
+            path = machine.run("nix-build", "--no-out-link", "-E", text).strip()
+            inside = machine.state / path.lstrip("/")
+            assert inside.read_bytes() == CONTENT
+
+
+def test_nix_substitutes_a_tree_out_of_git(machine: suite.Machine, tmp_path: Path) -> None:
+    """It needs no signature: its path is that of a fixed output, which the content has."""
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    git(repository, "init", "--quiet")
+    with changed(repository):
+        (repository / "run").write_text("#!/bin/sh\n")
+        (repository / "run").chmod(0o755)
+    events: list[nar.Event[bytes]] = [nar.Directory(b""), nar.File(b"run", True, 10)]
+    events += [nar.Data(b"#!/bin/sh\n"), nar.END]
+    hash = Digest("sha256", hashlib.sha256(b"".join(nar.write(events))).digest())
+    entry = {"name": "source", "hash": hash.sri, "url": repository.as_uri(), "fetcher": "git"}
+    entry |= {"rev": git(repository, "rev-parse", "HEAD"), "outputHashMode": "recursive"}
+    (tmp_path / "list.json").write_text(json.dumps([entry]))
+    narbor = servers.Narbor(tmp_path / "home")
+    narbor.run("tarballs", "--list", str(tmp_path / "list.json"))
+    fixed = ("nix-store", "--print-fixed-path", "--recursive", "sha256", hash.nix32, "source")
+    path = machine.run(*fixed).strip()
+    with narbor.server() as server:
+        machine.configure(substituters=server.url, require_sigs="true")
+        machine.run("nix-store", "--realise", path)
+    assert (machine.state / path.lstrip("/") / "run").read_text() == "#!/bin/sh\n"
+
+
+def test_nix_lists_the_sources_of_a_revision(machine: suite.Machine, tmp_path: Path) -> None:
+    """A repository with the two files that matter is evaluated at its commit, and fetched."""
+    with upstream(tmp_path) as (fake, narbor):
+        nixpkgs = tmp_path / "nixpkgs"
+        (nixpkgs / "maintainers" / "scripts").mkdir(parents=True)
+        (nixpkgs / "pkgs" / "top-level").mkdir(parents=True)
+        (nixpkgs / "maintainers" / "scripts" / "find-tarballs.nix").write_text(FINDER)
+        release = nixpkgs / "pkgs" / "top-level" / "release.nix"
+        hash = Digest("sha256", hashlib.sha256(CONTENT).digest())
+        release.write_text(RELEASE % ("mirror://ours/big.tar", hash.sri))
+        mirrors = nixpkgs / "pkgs" / "build-support" / "fetchurl"
+        mirrors.mkdir(parents=True)
+        (mirrors / "mirrors.nix").write_text(f'{{ ours = [ "{fake.url}" ]; hashedMirrors = []; }}')
+        git(nixpkgs, "init", "--quiet")
+        git(nixpkgs, "add", "--all")
+        git(nixpkgs, "commit", "--quiet", "--message", "all")
+        programs = tmp_path / "bin"
+        programs.mkdir()
+        nix = programs / "nix-instantiate"
+        nix.write_text(f'#!/bin/sh\nexec {shlex.join(machine.command("nix-instantiate"))} "$@"\n')
+        nix.chmod(nix.stat().st_mode | stat.S_IXUSR)
+        program = Program(narbor.home)
+        path = f"{programs}:{os.environ['PATH']}"
+        done = program("tarballs", "--nixpkgs", str(nixpkgs), PATH=path)
+        commit = git(nixpkgs, "rev-parse", "HEAD")
+        assert done.returncode == 0, done.stderr
+        assert f"{commit}: 1 fetched" in done.stderr
