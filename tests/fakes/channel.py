@@ -136,10 +136,12 @@ class Channel:
         libc = path_of("glibc-2.40")
         self.put(libc, {"lib": {"libc.so": b"libc"}})
         hello = f"#!/bin/sh\n# {libc}/lib\necho hello\n".encode()
-        self.package(made, "hello", {"bin": {"hello": hello}}, [libc])
         self.package(made, f"extra-{name[12:18]}", {"share": {"name": name.encode()}})
-        text = b"{ ... }: { answer = 42; version = builtins.readFile ./.version; }"
-        files = {"default.nix": text, ".version": name.encode(), "programs.sqlite": b"x"}
+        there = self.package(made, "hello", {"bin": {"hello": hello}}, [libc]).outputs["out"]
+        text = f'{{ ... }}: {{ version = builtins.readFile ./.version; hello = "{there}"; }}'
+        flake = "{ outputs = _: { version = builtins.readFile ./.version; }; }"
+        files = {"default.nix": text.encode(), "flake.nix": flake.encode()}
+        files |= {".version": name.encode(), "programs.sqlite": b"x"}
         source = expressions(name, files)
         self.product(made, "nixos.channel", "file", "source-dist", "nixexprs.tar.xz", source)
         for job, file in (("nixpkgs.tarball", "packages"), ("nixos.options", "options")):

@@ -1,4 +1,4 @@
-"""Run programs inside the small Debian suites that `scripts/peers` makes, as root by chroot.
+"""Run programs inside the small Debian suites that `scripts/peers` makes, as root.
 
 Every run has a mount namespace of its own: /proc and /dev are mounted in it, /nix, /root and /tmp
 come from a folder of the caller, and all mounts end with the process. The network is the machine's.
@@ -20,9 +20,12 @@ SUITES = {"nix 2.8": "bookworm", "nix 2.26": "trixie", "nix 2.34": "sid"}
 READY = ".narbor-ready"
 
 # Arguments: the root, then pairs of a folder and where it is seen inside, then "--", the command.
+# The root becomes that of the namespace too: Nix 2.8 enters its own namespace again before it
+# starts another program, and would be outside of a mere chroot.
 _ENTER = """
 set -e
 root=$1; shift
+mount --bind "$root" "$root"
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
 while [ "$1" != -- ]; do
@@ -31,7 +34,10 @@ while [ "$1" != -- ]; do
   shift 2
 done
 shift
-exec chroot "$root" "$@"
+cd "$root"
+pivot_root . .
+umount -l .
+exec "$@"
 """
 _PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
