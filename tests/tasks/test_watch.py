@@ -128,7 +128,7 @@ def test_a_reload_keeps_the_places_of_those_that_stay() -> None:
     assert Reloaded(("new", "stays", "sooner")) in seen
     assert world.turns[:3] == [("new", 1000), ("sooner", 1020), ("sooner", 1040)]
     assert "goes" not in [name for name, _ in world.turns]
-    list(islice(events, 40))
+    list(islice(events, 80))
     assert [when for name, when in world.turns if name == "stays"] == [1300]
 
 

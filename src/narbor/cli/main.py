@@ -31,7 +31,9 @@ from narbor.cli import (
     search,
     serve,
     status,
+    tarballs,
     verify,
+    watch,
     which,
 )
 from narbor.cli.options import Commands, Parser, add_globals
@@ -41,8 +43,10 @@ from narbor.errors import NarborError, Refused
 COMMANDS = (
     demo,
     mirror,
+    watch,
     serve,
     release,
+    tarballs,
     export,
     import_,
     backup,

@@ -11,16 +11,18 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct, structs
 
-from narbor.config import channels, lines, seed
+from narbor.config import channels, follow, lines, seed
 from narbor.config.channels import Channel, Product
 from narbor.config.errors import BadConfig
+from narbor.config.follow import Follow
+from narbor.config.tarballs import Tarballs
 
-__all__ = ["BadConfig", "Channel", "Config", "Mirror", "Product", "Serve"]
+__all__ = ["BadConfig", "Channel", "Config", "Follow", "Mirror", "Product", "Serve", "Tarballs"]
 
 FILE_NAME = "narbor.toml"
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
@@ -56,6 +58,9 @@ class Mirror(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_f
     tokens: dict[str, str] = {}
 
 
+TABLES: Final[dict[str, type[Struct]]] = {"serve": Serve, "mirror": Mirror, "tarballs": Tarballs}
+
+
 class Config(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
     """All that narbor was told. `keys` are public keys in Nix's spelling; `min_free` is bytes.
 
@@ -71,7 +76,9 @@ class Config(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_f
     grace: Annotated[int, Meta(ge=0)] = 3600
     serve: Serve = Serve()
     mirror: Mirror = Mirror()
+    tarballs: Tarballs = Tarballs()
     channel: tuple[Channel, ...] = ()
+    follow: tuple[Follow, ...] = ()
 
 
 def load(
@@ -118,11 +125,11 @@ def example() -> str:
 
 
 def replace(config: Config, **changes: object) -> Config:
-    """Return `config` with flags put in; `serve_*` and `mirror_*` go into the tables.
+    """Return `config` with flags put in; `serve_*`, `mirror_*`, `tarballs_*` go into the tables.
 
     None means that the flag was not given.
     """
-    tables: dict[str, dict[str, object]] = {"serve": {}, "mirror": {}}
+    tables: dict[str, dict[str, object]] = {name: {} for name in TABLES}
     top: dict[str, object] = {}
     for name, value in changes.items():
         if value is None:
@@ -204,14 +211,14 @@ def _overlay(values: dict[str, Any], environment: Mapping[str, str]) -> None:
     for prefix, kind, table in _tables(values):
         for field in structs.fields(kind):
             said = environment.get(f"NARBOR_{prefix}{field.name.upper()}")
-            if said is None or field.name in ("home", "serve", "mirror", "channel"):
+            if said is None or field.name in ("home", "channel", "follow", *TABLES):
                 continue
             table[field.encode_name] = _words(field.name, said)
 
 
 def _words(name: str, said: str) -> object:
     match name:
-        case "keys":
+        case "keys" | "hashed_mirrors" | "systems":
             return said.split()
         case "tokens":
             return tokens(said.split())
@@ -233,8 +240,10 @@ def _usual(mirror: dict[str, Any], environment: Mapping[str, str]) -> None:
 
 
 def _tables(values: dict[str, Any]) -> list[tuple[str, type[Struct], dict[str, Any]]]:
-    serve, mirror = values.setdefault("serve", {}), values.setdefault("mirror", {})
-    return [("", Config, values), ("SERVE_", Serve, serve), ("MIRROR_", Mirror, mirror)]
+    found: list[tuple[str, type[Struct], dict[str, Any]]] = [("", Config, values)]
+    for name, kind in TABLES.items():
+        found.append((f"{name.upper()}_", kind, values.setdefault(name, {})))
+    return found
 
 
 def _check(values: dict[str, Any], text: str, source: Path) -> None:
@@ -251,9 +260,13 @@ def _convert(values: dict[str, Any], text: str, source: Path, strict: bool = Fal
     except msgspec.ValidationError as error:
         raise BadConfig(_complaint(str(error), text, source)) from error
     wrong = channels.complaint(config.channel)
+    table = "channel"
+    if wrong is None:
+        names = [channel.name for channel in config.channel]
+        table, wrong = "follow", follow.complaint(config.follow, names)
     if wrong is not None:
         number, key, mistake = wrong
-        raise BadConfig(_complaint(f"{mistake} - at `$.channel[{number}].{key}`", text, source))
+        raise BadConfig(_complaint(f"{mistake} - at `$.{table}[{number}].{key}`", text, source))
     return config
 
 
@@ -271,7 +284,7 @@ def _complaint(message: str, text: str, source: Path) -> str:
         where = f"{where}.{unknown[1]}".lstrip(".")
         what = "no such key (`narbor config example` lists them all)"
     line = lines.find(text, where)
-    if line is None and where.startswith("channel"):
+    if line is None and where.startswith(("channel", "follow")):
         return f"{source}: {where}: {what}"
     if line is None:
         return f"{source} or NARBOR_{where.upper().replace('.', '_')}: {where}: {what}"

@@ -1,0 +1,42 @@
+"""A cache that is followed: one turn of mirroring what a `[[follow]]` names."""
+
+from contextlib import closing
+
+from narbor import wiring
+from narbor.cli import mirror, store
+from narbor.cli.out import Out
+from narbor.config import Config, Follow
+from narbor.tasks.mirror import Options
+from narbor.tasks.mirror import mirror as bring
+from narbor.tasks.release.lock import locked
+from narbor.tasks.sources import Upstream
+
+
+def run(config: Config, wanted: Follow, out: Out) -> int:
+    """Mirror once; 1 when something could not be had. Raises what mirroring raises."""
+    how = Options(
+        closure=wanted.closure,
+        jobs=config.mirror.jobs,
+        logs=wanted.logs or config.mirror.logs,
+        realisations=True,
+        min_free=config.min_free,
+    )
+    urls = [wanted.url, *wanted.also]
+    with (
+        locked(config.home / "locks", wanted.name, wiring.process()),
+        wiring.open_http(config) as http,
+        closing(wiring.open_library(config, write=True)) as library,
+    ):
+        ring = wiring.keyring(config, wanted.keys, urls)
+        upstreams = [
+            Upstream(
+                wiring.open_upstream(url, http), ring, wanted.trusted or wiring.says_trusted(url)
+            )
+            for url in urls
+        ]
+        words = list(wanted.paths)
+        if wanted.store_paths is not None:
+            words += wiring.store_paths(wanted.store_paths, upstreams[0].cache)
+        paths = dict.fromkeys(store.path_of(word, config.store) for word in words)
+        done = mirror.follow(bring(library, upstreams, list(paths), how), out, wanted.name)
+    return 1 if done.failed else 0
