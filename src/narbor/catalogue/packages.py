@@ -6,7 +6,7 @@ that is said of it.
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Final
 
@@ -49,6 +49,32 @@ class Packages(Releases):
                 "INSERT OR IGNORE INTO offer VALUES (?, ?)", ((id, release) for id in offered)
             )
         return len(offered)
+
+    def describe_packages(self, channel: str, name: str, said: Mapping[str, str]) -> int:
+        """Give descriptions to those packages of a release that have none; return how many.
+
+        `said` maps attributes to them. Raises NoRelease.
+        """
+        described = 0
+        with self._database.writing() as connection:
+            release = require(connection, channel, name)
+            words: dict[str, int] = {}
+            query = f"SELECT {_COLUMNS} {_FROM} WHERE {_OFFERED} AND description = ''"
+            for row in connection.execute(query, (release,)).fetchall():
+                if not said.get(row[1]):
+                    continue
+                described += 1
+                outputs = tuple(_outputs(connection.execute(_OUTPUTS, (row[0],)).fetchall()))
+                package = Package(row[1], row[2], row[3], outputs, said[row[1]])
+                values = (_record(connection, package, words), release)
+                connection.execute("INSERT OR IGNORE INTO offer VALUES (?, ?)", values)
+                gone = "DELETE FROM offer WHERE package = ? AND release = ?"
+                connection.execute(gone, (row[0], release))
+            connection.execute(
+                "DELETE FROM package WHERE description = '' "
+                "AND NOT EXISTS (SELECT 1 FROM offer WHERE package = package.id)"
+            )
+        return described
 
     def packages(self, channel: str, name: str) -> Iterator[Package]:
         """Give all packages of a release; nothing for one that is not here."""
@@ -136,11 +162,12 @@ class Packages(Releases):
 
     def _package(self, row: Row) -> Package:
         id, attribute, system, name, description = row
-        outputs = tuple(
-            (output, f"{rows.hash_part(key)}-{path}")
-            for output, key, path in self._database.rows(_OUTPUTS, (id,))
-        )
+        outputs = tuple(_outputs(self._database.rows(_OUTPUTS, (id,))))
         return Package(attribute, system, name, outputs, description)
+
+
+def _outputs(found: Iterable[Row]) -> Iterator[tuple[str, str]]:
+    return ((output, f"{rows.hash_part(key)}-{path}") for output, key, path in found)
 
 
 def _record(connection: sqlite3.Connection, package: Package, words: dict[str, int]) -> int:
