@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from bench import catalogue, large, memory, serve, store, table, unpack
+from bench import catalogue, large, memory, plan, serve, store, table, unpack
 from bench.measure import Row
 from tests.world import world
 
@@ -27,6 +27,7 @@ PARTS: Final[dict[str, Callable[[Path], Iterator[Row]]]] = {
     "large": large.rows,
     "memory": memory.rows,
     "catalogue": catalogue.rows,
+    "plan": plan.rows,
 }
 
 
