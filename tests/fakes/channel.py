@@ -1,6 +1,7 @@
 """A farm that a channel follows: a Hydra that evaluates, and caches with what it built."""
 
 import io
+import json
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -144,8 +145,10 @@ class Channel:
         files |= {".version": name.encode(), "programs.sqlite": b"x"}
         source = expressions(name, files)
         self.product(made, "nixos.channel", "file", "source-dist", "nixexprs.tar.xz", source)
+        about = {"hello": {"name": "hello-1.0", "meta": {"description": f"Greets {name}"}}}
+        lists = {"packages": {"version": 2, "packages": about}, "options": {"answer": {}}}
         for job, file in (("nixpkgs.tarball", "packages"), ("nixos.options", "options")):
-            packed = bytes(brotli.compress(f'{{"{file}":"{name}"}}'.encode()))
+            packed = bytes(brotli.compress(json.dumps(lists[file]).encode()))
             self.product(made, job, "file", "json-br", f"{file}.json.br", packed)
         iso = f"nixos-minimal-{name.partition('-')[2]}-{SYSTEM}.iso"
         self.product(made, f"nixos.iso_minimal.{SYSTEM}", "file", "iso", iso, ISO, "iso")

@@ -147,7 +147,7 @@ def test_curl_sees_what_channels_nixos_org_shows(followed: Followed) -> None:
     assert 'rel="immutable"' in head
     assert servers.curl("--location", f"{followed.url}/git-revision") == REVISION.encode()
     packages = servers.curl("--location", "--compressed", f"{followed.url}/packages.json.br")
-    assert json.loads(packages) == {"packages": NAME}
+    assert NAME in json.loads(packages)["packages"]["hello"]["meta"]["description"]
     whole = servers.curl("--location", f"{followed.url}/nixexprs.tar.xz")
     part = servers.curl("--location", "--range", "100-299", f"{followed.url}/nixexprs.tar.xz")
     assert part == whole[100:300]

@@ -96,6 +96,7 @@ def terms(config: Config, channel: Channel) -> Terms:
             min_free=config.min_free,
         ),
         Retention(channel.keep, seconds, channel.pinned),
+        programs=channel.name.startswith("nixos"),
     )
 
 

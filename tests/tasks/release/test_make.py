@@ -1,6 +1,8 @@
 """From an evaluation to a published release, against a fake farm."""
 
+import io
 import lzma
+import tarfile
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -11,11 +13,12 @@ import pytest
 
 from narbor.catalogue import Release
 from narbor.errors import Unavailable
+from narbor.formats import programs
 from narbor.library import Library
 from narbor.names.release import BackInTime
 from narbor.net.http import Http
 from narbor.net.wire import Options as Wire
-from narbor.tasks.progress import Admitted, Skipped
+from narbor.tasks.progress import Admitted, Noted, Skipped
 from narbor.tasks.progress import Failed as NotFetched
 from narbor.tasks.release.make import (
     Event,
@@ -38,7 +41,7 @@ from narbor.tasks.release.wants import Want, usual
 from narbor.tasks.sources import Upstream
 from narbor.upstream.cache import HttpCache
 from narbor.upstream.hydra import Hydra
-from tests.fakes.channel import ISO, NAME, REVISION, SYSTEM, Channel, release
+from tests.fakes.channel import ISO, NAME, REVISION, SYSTEM, Channel, expressions, release
 from tests.fakes.hydra_tables import HydraBuild
 from tests.fakes.upstream import FakeCache, Reset, Status
 from tests.library.store import opened
@@ -411,3 +414,45 @@ def test_what_would_be_made_is_told_and_nothing_is_written(maker: Maker) -> None
     assert maker.library.channels() == ()
     maker()
     assert wanted(maker.terms, maker.hydra, maker.library) is None
+
+
+def indexed(maker: Maker, name: str = NAME) -> dict[str, bytes]:
+    """The expressions of a release, by file; they are as their hash says."""
+    source = maker.read("nixexprs.tar.xz", name)
+    line = f"{sha256(source).hexdigest()}  nixexprs.tar.xz\n"
+    assert maker.read("nixexprs.tar.xz.sha256", name) == line.encode()
+    with tarfile.open(fileobj=io.BytesIO(source), mode="r:xz") as tar:
+        found = {}
+        for member in tar:
+            content = tar.extractfile(member)
+            assert content is not None
+            found[member.name.removeprefix(f"{name}/")] = content.read()
+    return found
+
+
+def test_programs_are_indexed_where_they_were_not(maker: Maker) -> None:
+    terms = replace(maker.terms, programs=True)
+    maker.farm.evaluate()
+    maker(terms=terms)
+    # It had them, so it is as the Hydra made it.
+    assert indexed(maker)["programs.sqlite"] == b"x"
+    newer = release(806300)
+    made = maker.farm.evaluate(newer)
+    bare = expressions(newer, {"default.nix": b"{ }: { }", "lib/x.nix": b"1"})
+    made.builds.remove(job(maker.farm, "nixos.channel").id)
+    maker.farm.product(made, "nixos.channel", "file", "source-dist", "nixexprs.tar.xz", bare)
+    maker(terms=terms)
+    found = indexed(maker, newer)
+    assert found.keys() == {"default.nix", "lib/x.nix", "programs.sqlite"}
+    assert found["lib/x.nix"] == b"1"
+    assert programs.parse(found["programs.sqlite"]) == (("hello", SYSTEM, "hello"),)
+
+
+def test_what_is_no_tarball_stays_as_it_is(maker: Maker) -> None:
+    made = maker.farm.evaluate()
+    made.builds.remove(job(maker.farm, "nixos.channel").id)
+    maker.farm.product(made, "nixos.channel", "file", "source-dist", "nixexprs.tar.xz", b"junk")
+    events = maker(terms=replace(maker.terms, programs=True))
+    assert maker.read("nixexprs.tar.xz") == b"junk"
+    assert any("stays without programs.sqlite" in event.text for event in only(Noted, events))
+    assert maker.at() == NAME

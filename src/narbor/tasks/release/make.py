@@ -15,8 +15,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from narbor.catalogue import Channel, Release
-from narbor.errors import Unavailable
+from narbor.errors import Rejected, Unavailable
 from narbor.library import Library
+from narbor.library.admission import Keep
 from narbor.names import release as names
 from narbor.names.file import File
 from narbor.names.storepath import StorePath
@@ -24,11 +25,12 @@ from narbor.tasks import mirror as mirroring
 from narbor.tasks.mirror import Options
 from narbor.tasks.progress import Failed as NotFetched
 from narbor.tasks.progress import Found, Noted, Progress, Skipped
+from narbor.tasks.release import descriptions, index, stage
 from narbor.tasks.release import plan as planning
-from narbor.tasks.release import stage
 from narbor.tasks.release.plan import Candidate, Followed, Plan
 from narbor.tasks.release.retention import Retention, expendable
 from narbor.tasks.release.stage import Unfit
+from narbor.tasks.release.wants import EXPRESSIONS
 from narbor.tasks.sources import Upstream
 from narbor.upstream.hydra import Hydra
 
@@ -48,7 +50,8 @@ class Terms:
     """How the releases of a channel are made.
 
     `target` is the cache that they name. `allowed` tells how many of so many listed paths may be
-    missing. `mirror` says how to fetch; what is fetched is not pinned: the release keeps it.
+    missing. `mirror` says how to fetch; what is fetched is not pinned: the release keeps it. With
+    `programs` the expressions get an index of programs, where they have none.
     """
 
     followed: Followed
@@ -56,6 +59,7 @@ class Terms:
     allowed: Callable[[int], int]
     mirror: Options = field(default_factory=Options)
     retention: Retention = field(default_factory=Retention)
+    programs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,8 +234,13 @@ def _publish(
             without.append((step.chosen.file, step.reason))
             yield step
             _require(terms, plan, step)
+    for file in files:
+        complaint = descriptions.add(library, plan.channel, name, file)
+        without += [] if complaint is None else [(file.name, complaint)]
     with library.keeping() as keep:
         # The products lie in items, and these are held.
+        files, notes = _indexed(terms, plan, files, library, keep)
+        yield from notes
         for file in stage.own(plan, at, tuple(files), keep):
             files.append(file)
             yield Made(file)
@@ -239,6 +248,29 @@ def _publish(
     catalogue.publish_release(plan.channel, name, now)
     moved = catalogue.advance(plan.channel, name, now)
     yield Published(plan.channel, name, len(files), len(plan.paths), missing, len(without), moved)
+
+
+def _indexed(
+    terms: Terms, plan: Plan, files: list[File], library: Library, keep: Keep
+) -> tuple[list[File], list[Noted]]:
+    """Put the programs of all packages into the expressions, where these came without them."""
+    number = next((n for n, file in enumerate(files) if file.name == EXPRESSIONS), None)
+    if number is None or not (terms.programs and plan.packages):
+        return files, []
+    old = files[number]
+
+    def source() -> Iterator[bytes]:
+        return library.content(old.root)
+
+    try:
+        if not index.lacks(source()):
+            return files, []
+        root, seal = keep(index.put(library, plan.packages, source, old.modified))
+    except Rejected as error:
+        # Shells do without it; so it has always been.
+        return files, [Noted(f"{plan.name}: {EXPRESSIONS} stays without {index.FILE}: {error}")]
+    new = File(old.name, root, seal, old.modified)
+    return [*files[:number], new, *files[number + 1 :]], []
 
 
 def _require(terms: Terms, plan: Plan, unfit: Unfit) -> None:
