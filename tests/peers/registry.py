@@ -20,6 +20,7 @@ PEERS: dict[str, str] = {
     "nginx": "apt",
     "caddy": "apt",
     "curl": "apt",
+    "rsync": "apt",
     "helia": "npm",
 }
 
