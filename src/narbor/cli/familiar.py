@@ -1,6 +1,6 @@
 """The commands of nixipfs-scripts under their own names, with their own flags.
 
-    release-nixos             narbor release make   (and `narbor collect` with --gc)
+    release-nixos             narbor release make, narbor tarballs (and `narbor collect` with --gc)
     create-channel-release    narbor release make, for one channel that the flags describe
     update-binary-cache       narbor mirror --paths-from RELEASE/store-paths
     garbage-collect           narbor collect
@@ -10,11 +10,12 @@ The underscores of old are taken too. docs/guide/channels.md says what each flag
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from narbor import config as configuration
-from narbor.cli import channels, collect, mirror, release
+from narbor.cli import channels, collect, mirror, release, tarballs
 from narbor.cli.options import Commands, Parser, count
 from narbor.cli.out import Out
 from narbor.errors import Refused
@@ -94,6 +95,8 @@ def nixos(args: argparse.Namespace, out: Out) -> int:
     config = configuration.load(args.home or args.dir, args.config)
     _became(out, "release make", tmpdir=args.tmpdir)
     code = release.run(config, channels.chosen(config, ()), args.print_only, out)
+    if not args.print_only and any(each.tarballs for each in config.channel):
+        code = max(code, _call(tarballs.add, "tarballs", [], args, args.dir))
     if args.gc and not args.print_only:
         args.home = args.home or args.dir
         code = max(code, _collect(args, out))
@@ -127,7 +130,7 @@ def update(args: argparse.Namespace, out: Out) -> int:
     words += ["--print-only"] if args.print_only else []
     words += ["--jobs", str(args.concurrent)] if args.concurrent else []
     _became(out, f"mirror {' '.join(words)}")
-    return _mirror(words, args, out)
+    return _call(mirror.add, "mirror", words, args, args.outdir)
 
 
 def garbage(args: argparse.Namespace, out: Out) -> int:
@@ -147,11 +150,19 @@ def _collect(args: argparse.Namespace, out: Out) -> int:
     return collect.run(args, out)
 
 
-def _mirror(words: list[str], args: argparse.Namespace, out: Out) -> int:
+def _call(
+    add: Callable[[Commands], None],
+    verb: str,
+    words: list[str],
+    args: argparse.Namespace,
+    home: Path | None,
+) -> int:
+    """Run another command as if it had been called with these words, in the same home."""
     parser: argparse.ArgumentParser = Parser(prog="narbor", allow_abbrev=False)
-    mirror.add(parser.add_subparsers())
-    asked = parser.parse_args(["mirror", *words])
-    asked.home, asked.config = args.home or args.outdir, args.config
+    add(parser.add_subparsers())
+    asked = parser.parse_args([verb, *words])
+    asked.home, asked.config = args.home or home, args.config
+    out = Out(args.json, args.quiet, args.verbose, not args.no_progress)
     code: int = asked.run(asked, out)
     return code
 
