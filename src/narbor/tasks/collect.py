@@ -128,7 +128,7 @@ def collect(
     ours = catalogue.begin_admission(at.now, at.process, COLLECT)
     try:
         if any(each.id < ours for each in _open(library, COLLECT)):
-            raise AnotherCollection("another collection is at work on this store")
+            raise AnotherCollection("another collection or a backup is at work on this store")
         items = 0
         for event in _items(library, tuple(also)):
             items += 1
