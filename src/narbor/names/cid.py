@@ -16,6 +16,11 @@ Cid = NewType("Cid", bytes)
 
 RAW: Final = 0x55
 DAG_PB: Final = 0x70
+DAG_CBOR: Final = 0x71
+LIBP2P_KEY: Final = 0x72
+DAG_JSON: Final = 0x0129
+CBOR: Final = 0x51
+JSON: Final = 0x0200
 SHA256: Final = 0x12
 IDENTITY: Final = 0x00
 LONGEST_INLINE: Final = 128
