@@ -5,14 +5,15 @@ import time
 from collections.abc import Iterator
 
 from narbor import wiring
-from narbor.cli import store
+from narbor.cli import options, store
 from narbor.cli.options import Commands
 from narbor.cli.out import Bar, Out, amount
 from narbor.config import Config
 from narbor.errors import Unavailable
 from narbor.library import Library
-from narbor.tasks import collect
+from narbor.tasks import collect, quota
 from narbor.tasks.collect import Broken, Collected, Ended, Event, LetGo, Marked, Waiting
+from narbor.tasks.quota import Over, TooMuch
 
 _PATIENCE = 600.0
 _PAUSE = 1.0
@@ -26,20 +27,49 @@ def add(commands: Commands) -> None:
     """Register the command."""
     parser = commands.add_parser("collect", help="let go of what nobody asks for")
     parser.add_argument("--dry-run", action="store_true", help="only say what would go")
+    parser.add_argument(
+        "--quota",
+        type=options.size,
+        metavar="SIZE",
+        help="take out the oldest releases while more than this lies at rest",
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace, out: Out) -> int:
-    """Collect; 1 when an item that stays cannot be read."""
+    """Collect; 1 when an item that stays cannot be read, or the quota cannot be kept."""
     code = 0
     with (
         store.opened(args, write=not args.dry_run) as (config, library),
         out.bar("collect") as bar,
     ):
+        over = args.quota or config.quota
+        for step in _over(config, library, over) if over else ():
+            code |= isinstance(step, TooMuch)
+            _let_go(step, library, args.dry_run, out)
         for event in _patiently(_events(config, library, args.dry_run)):
             code |= isinstance(event, Broken)
             _show(event, args.dry_run, bar, out)
     return code
+
+
+def _over(config: Config, library: Library, size: int) -> Iterator[Over | TooMuch]:
+    """Give the releases that must go, by what the configuration says of their channels."""
+    pinned = {(channel.name, name) for channel in config.channel for name in channel.pinned}
+    return quota.excess(library, size, lambda each: (each.channel, each.name) in pinned)
+
+
+def _let_go(step: Over | TooMuch, library: Library, dry_run: bool, out: Out) -> None:
+    match step:
+        case Over(channel, name, size):
+            if not dry_run:
+                library.catalogue.remove_release(channel, name)
+            facts = {"event": "over", "channel": channel, "release": name, "bytes": size}
+            out.event(facts, f"release {name} of {channel}: {amount(size)} that only it has")
+        case TooMuch(size):
+            reason = f"what may not go takes {amount(size)}, which is more than the quota"
+            out.event({"event": "toomuch", "bytes": size}, None)
+            out.warn(reason)
 
 
 def _events(config: Config, library: Library, dry_run: bool) -> Iterator[Event]:

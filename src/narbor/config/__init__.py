@@ -64,7 +64,8 @@ TABLES: Final[dict[str, type[Struct]]] = {"serve": Serve, "mirror": Mirror, "tar
 class Config(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
     """All that narbor was told. `keys` are public keys in Nix's spelling; `min_free` is bytes.
 
-    `grace` is in seconds: so long emptied packs are left to those who may be reading them.
+    `grace` is in seconds: so long emptied packs are left to those who may be reading them. `quota`
+    is how many bytes may lie at rest before a collection takes old releases out; 0: any number.
     """
 
     home: Path
@@ -73,6 +74,7 @@ class Config(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_f
     profile: Literal["narbor-v1", "unixfs-v1-2025"] = "narbor-v1"
     level: Annotated[int, Meta(ge=1, le=22)] = 3
     min_free: int = 1_000_000_000
+    quota: Annotated[int, Meta(ge=0)] = 0
     grace: Annotated[int, Meta(ge=0)] = 3600
     serve: Serve = Serve()
     mirror: Mirror = Mirror()
@@ -252,9 +254,9 @@ def _check(values: dict[str, Any], text: str, source: Path) -> None:
 
 
 def _convert(values: dict[str, Any], text: str, source: Path, strict: bool = False) -> Config:
-    said = values.get("min-free")
-    if isinstance(said, str):
-        values["min-free"] = size(said)
+    for name in ("min-free", "quota"):
+        if isinstance(said := values.get(name), str):
+            values[name] = size(said)
     try:
         config = msgspec.convert(values, Config, strict=strict, dec_hook=_decode)
     except msgspec.ValidationError as error:
