@@ -17,6 +17,8 @@ from narbor.catalogue import Release
 from narbor.names.digest import Digest
 from narbor.names.file import File
 from tests.cli.program import Program
+from tests.cli.test_release import configure, table
+from tests.fakes.channel import NAME, Channel
 from tests.fakes.upstream import FakeCache
 from tests.tasks.test_tarballs import git
 
@@ -230,6 +232,41 @@ def test_an_export_is_a_plain_tree_and_goes_with_what_is_forgotten(
     assert left == ["by-name/r2", "by-name/r2/uno"]
     assert [path.name for path in (folder / "sha512").iterdir() if not path.is_symlink()] == [one]
     assert (folder / "sha512" / one).stat() == before
+
+
+def test_an_export_of_everything_has_them_too(
+    narbor: Program, server: FakeCache, tmp_path: Path
+) -> None:
+    words = ("--mirrors", mirrors(tmp_path, server), "--revision", "r1")
+    narbor("tarballs", "--list", listed(tmp_path, server), *words)
+    for _ in range(2):
+        done = narbor("export", str(tmp_path / "plain"), "--delete")
+        assert done.returncode == 0, done.stderr
+        assert (
+            tmp_path / "plain" / "tarballs" / "by-name" / "r1" / "one.tar"
+        ).read_bytes() == b"one"
+    assert (tmp_path / "plain" / "nix-cache-info").exists()
+
+
+def test_a_channel_with_tarballs_has_them_after_its_release(
+    narbor: Program, server: FakeCache, tmp_path: Path
+) -> None:
+    nixpkgs, path = fake_nixpkgs(tmp_path, server)
+    commit = git(nixpkgs, "rev-parse", "HEAD")
+    with Channel() as farm:
+        configure(narbor, table(farm, tarballs=True, repo=nixpkgs.as_uri()))
+        farm.evaluate(NAME, commit)
+        # Without Nix, the release is made all the same, and the next turn tries again.
+        failed = narbor("release", "make", PATH="/nowhere")
+        assert failed.returncode == 1
+        assert f"{NAME} is published" in failed.stderr and "no Nix here" in failed.stderr
+        made = narbor("release", "make", PATH=path)
+        assert made.returncode == 0, made.stderr
+        assert f"{commit}: 1 fetched" in made.stderr
+        assert "fetched" not in narbor("release", "make", PATH=path).stderr
+    # Those are the channels that are meant when none is named.
+    done = narbor("tarballs", PATH=path)
+    assert done.returncode == 0 and f"{commit}: 0 fetched (0 B), 1 were here" in done.stderr
 
 
 def test_a_list_that_is_none_is_refused(narbor: Program, tmp_path: Path) -> None:

@@ -88,8 +88,11 @@ def test_every_hash_in_every_notation_leads_to_the_bytes(contents: dict[str, byt
     for content in contents.values():
         for digest in tarball(content).digests:
             plain = base64.b64encode(digest.value).decode()
-            for spelt in (digest.hex, digest.nix32, plain, digest.sri):
-                answer = ask(shelf, f"/tarballs/{digest.algorithm}/{spelt}")
+            spellings = [f"{digest.algorithm}/{each}" for each in (digest.hex, plain, digest.sri)]
+            # As the builder of nixpkgs does it: the mirror, a slash, the algorithm or nothing, ...
+            spellings += [f"/{digest.algorithm}/{digest.nix32}", f"/{digest.sri}", digest.sri]
+            for spelt in spellings:
+                answer = ask(shelf, f"/tarballs/{spelt}")
                 assert (answer.status, body(answer)) == (200, content)
                 assert answer.header("content-length") == str(len(content))
                 assert answer.header("cache-control") == http.IMMUTABLE
@@ -103,6 +106,8 @@ def test_every_hash_in_every_notation_leads_to_the_bytes(contents: dict[str, byt
         f"/tarballs/sha1/{tarball(b'one').sha256.hex}",
         f"/tarballs/sha1/{tarball(b'one').sha256.sri}",
         f"/tarballs/blake3/{'0' * 64}",
+        f"/tarballs//{tarball(b'one').sha256.hex}",
+        "/tarballs//sha256-x",
         "/tarballs/by-name/b/one.tar",
         f"/tarballs/by-name/{REVISION}/two.tar",
         f"/tarballs/revisions/b/{tarball(b'one').sha512.hex}",

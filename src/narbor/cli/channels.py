@@ -9,6 +9,7 @@ from dataclasses import asdict
 
 from narbor import wiring
 from narbor.catalogue import Lacking
+from narbor.cli import tarballs
 from narbor.cli.out import Bar, Out, amount
 from narbor.config import Channel, Config
 from narbor.errors import NarborError, Refused
@@ -131,6 +132,8 @@ def release(config: Config, channel: Channel, library: Library, http: Http, out:
     if done is not None:
         facts = {"NARBOR_RELEASE": done.name}
         code = max(code, _hook(channel, channel.on_success, facts, out))
+    if channel.tarballs:
+        code = max(code, tarballs.of_channel(config, channel, library, out))
     return code
 
 

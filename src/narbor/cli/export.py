@@ -10,7 +10,7 @@ from pathlib import Path
 
 from narbor import wiring
 from narbor.catalogue import Release
-from narbor.cli import options, store
+from narbor.cli import options, store, tarballs
 from narbor.cli.options import Commands
 from narbor.cli.out import Bar, Out, amount
 from narbor.errors import Refused
@@ -73,6 +73,8 @@ def run(args: argparse.Namespace, out: Out) -> int:
         form = Form(args.compression, level, keys, config.serve.priority, args.dry_run)
         how = Options(form, args.delete, args.views)
         failed = _follow(args.folder, library, roots, releases, how, _expected(args, library), out)
+        if library.revisions() and not (args.paths or args.release or args.dry_run):
+            tarballs.export(library, args.folder / "tarballs", out)
     for reason in unknown:
         out.warn(f"failed: {reason}")
     return 1 if failed or unknown else 0

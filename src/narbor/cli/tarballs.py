@@ -15,7 +15,7 @@ from narbor import wiring
 from narbor.cli import options
 from narbor.cli.options import Commands
 from narbor.cli.out import Bar, Out, amount
-from narbor.config import Config
+from narbor.config import Channel, Config
 from narbor.errors import NarborError, Refused
 from narbor.formats import mirrors, sources, streams
 from narbor.formats.mirrors import BUILT_IN, Mirrors
@@ -48,6 +48,18 @@ class _Job:
     title: str
     revision: str
     listed: Callable[[], tuple[bytes, Mirrors]]
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a call says beside the configuration: a list or expression, mirrors, how far to go."""
+
+    list: Path | None = None
+    expression: str | None = None
+    mirrors: Path | None = None
+    repo: str | None = None
+    print_list: bool = False
+    dry_run: bool = False
 
 
 def add(commands: Commands) -> None:
@@ -117,18 +129,40 @@ def run(args: argparse.Namespace, out: Out) -> int:
         if args.forget:
             return _forget(library, args.forget, out)
         if args.export:
-            return _export(library, args.export, out)
-        return _jobs(_asked(args, config, library), args, config, library, out)
+            done = export(library, args.export, out)
+            facts = {"files": done.files, "written": done.written, "removed": done.removed}
+            out.result({**facts, "size": done.size})
+            return 0
+        wishes = Wishes(
+            args.list, args.expr, args.mirrors, args.repo, args.print_list, args.dry_run
+        )
+        return _jobs(_asked(args, wishes, config, library), wishes, config, library, out)
 
 
-def _jobs(
-    jobs: list[_Job], args: argparse.Namespace, config: Config, library: Library, out: Out
-) -> int:
+def of_channel(config: Config, channel: Channel, library: Library, out: Out) -> int:
+    """Fetch the sources of the release that a channel is at, unless there has been a run for it.
+
+    Returns an exit code; failures are said here, and raise nothing.
+    """
+    current = library.channel(channel.name)
+    name = None if current is None else current.current
+    release = None if name is None else library.release(channel.name, name)
+    if release is None or release.revision in dict(library.revisions()):
+        return 0
+    try:
+        job = _of_channel(channel.name, Wishes(), config, library)
+        return 1 if _one(job, Wishes(), config, library, out) else 0
+    except (NarborError, OSError) as error:
+        out.warn(f"{channel.name}: its source tarballs: {error}")
+        return 1
+
+
+def _jobs(jobs: list[_Job], wishes: Wishes, config: Config, library: Library, out: Out) -> int:
     """Do one after the other: one that cannot be done does not stop the next."""
     failed = 0
     for job in jobs:
         try:
-            failed += _one(job, args, config, library, out)
+            failed += _one(job, wishes, config, library, out)
         except NarborError as error:
             if len(jobs) == 1:
                 raise
@@ -137,18 +171,18 @@ def _jobs(
     return 1 if failed else 0
 
 
-def _one(job: _Job, args: argparse.Namespace, config: Config, library: Library, out: Out) -> int:
+def _one(job: _Job, wishes: Wishes, config: Config, library: Library, out: Out) -> int:
     """Do one; return how many sources could not be had."""
     text, table = job.listed()
-    if args.print_list:
+    if wishes.print_list:
         out.binary().write(text)
         return 0
-    if args.mirrors:
-        table = _read_mirrors(args.mirrors)
+    if wishes.mirrors:
+        table = _read_mirrors(wishes.mirrors)
     said = config.tarballs
     if said.hashed_mirrors is not None:
         table = Mirrors(table.sites, said.hashed_mirrors)
-    how = Options(int(time.time()), said.jobs, said.limit, config.min_free, args.dry_run)
+    how = Options(int(time.time()), said.jobs, said.limit, config.min_free, wishes.dry_run)
     listed = sources.parse(text)
     with wiring.open_web(config) as web:
         events = tarballs.fetch(library, web, table, job.revision, listed, how)
@@ -157,10 +191,12 @@ def _one(job: _Job, args: argparse.Namespace, config: Config, library: Library, 
             return _follow(events, job, whole, out)
 
 
-def _asked(args: argparse.Namespace, config: Config, library: Library) -> list[_Job]:
+def _asked(
+    args: argparse.Namespace, wishes: Wishes, config: Config, library: Library
+) -> list[_Job]:
     names = list(args.channels)
     if args.nixpkgs:
-        return [_of_folder(args, config)]
+        return [_of_folder(args.nixpkgs, args.revision, wishes, config)]
     if args.list and not names:
         text = _read_list(args.list)
         revision = args.revision or f"list-{sha256(text).hexdigest()[:12]}"
@@ -173,33 +209,32 @@ def _asked(args: argparse.Namespace, config: Config, library: Library) -> list[_
         )
     if args.list and len(names) > 1:
         raise NothingAskedFor("a list is that of one channel")
-    return [_of_channel(name, args, config, library) for name in names]
+    return [_of_channel(name, wishes, config, library) for name in names]
 
 
-def _of_folder(args: argparse.Namespace, config: Config) -> _Job:
-    folder: Path = args.nixpkgs
-    revision = args.revision or nixpkgs.revision_of(folder)
+def _of_folder(folder: Path, said: str | None, wishes: Wishes, config: Config) -> _Job:
+    revision = said or nixpkgs.revision_of(folder)
     if revision is None:
         raise NoRevision(f"{folder} does not say which revision it is: say --revision")
 
     def listed() -> tuple[bytes, Mirrors]:
-        return _evaluated(folder, args, config)
+        return _evaluated(folder, wishes, config)
 
     return _Job(str(folder), revision, listed)
 
 
-def _of_channel(name: str, args: argparse.Namespace, config: Config, library: Library) -> _Job:
+def _of_channel(name: str, wishes: Wishes, config: Config, library: Library) -> _Job:
     channel = library.channel(name)
     release = channel and channel.current and library.release(name, channel.current)
     if not release:
         raise NoRevision(f"the channel {name} has no release here (`narbor release make {name}`)")
     revision = release.revision
     said = next((each.repo for each in config.channel if each.name == name), None)
-    repo = args.repo or said or config.tarballs.repo
+    repo = wishes.repo or said or config.tarballs.repo
 
     def listed() -> tuple[bytes, Mirrors]:
-        if args.list:
-            return _read_list(args.list), _mirrors_in(library, name, release.name)
+        if wishes.list:
+            return _read_list(wishes.list), _mirrors_in(library, name, release.name)
         if not nixpkgs.can_evaluate():
             raise NoList(
                 "there is no Nix here to list the sources: do it elsewhere, with `narbor tarballs "
@@ -208,13 +243,13 @@ def _of_channel(name: str, args: argparse.Namespace, config: Config, library: Li
         folder = config.home / "nixpkgs" / sha256(repo.encode()).hexdigest()[:16]
         folder.mkdir(parents=True, exist_ok=True)
         checkouts.bring(folder, repo, revision)
-        return _evaluated(folder, args, config)
+        return _evaluated(folder, wishes, config)
 
     return _Job(name, revision, listed)
 
 
-def _evaluated(folder: Path, args: argparse.Namespace, config: Config) -> tuple[bytes, Mirrors]:
-    expression = args.expr or nixpkgs.release_expression(folder, config.tarballs.systems)
+def _evaluated(folder: Path, wishes: Wishes, config: Config) -> tuple[bytes, Mirrors]:
+    expression = wishes.expression or nixpkgs.release_expression(folder, config.tarballs.systems)
     try:
         table = nixpkgs.mirrors_of(folder)
     except nixpkgs.NoNixpkgs:
@@ -276,15 +311,14 @@ def _forget(library: Library, revision: str, out: Out) -> int:
     return 0
 
 
-def _export(library: Library, folder: Path, out: Out) -> int:
-    with out.bar("export") as bar:
-        done = tarballtree.Done(0, 0, 0, 0)
+def export(library: Library, folder: Path, out: Out) -> tarballtree.Done:
+    """Write all tarballs into a plain folder, and say how it went."""
+    done = tarballtree.Done(0, 0, 0, 0)
+    with out.bar("export tarballs") as bar:
         for done in tarballtree.export(library, folder, int(time.time())):
             bar.update(done.files, None, done.size, None, "files")
-    facts = {"files": done.files, "written": done.written, "removed": done.removed}
-    out.result({**facts, "size": done.size})
     out.say(f"{done.files:,} tarballs, {done.written:,} written ({amount(done.size)})")
-    return 0
+    return done
 
 
 def _follow(events: Iterable[Event], job: _Job, whole: int, out: Out) -> int:

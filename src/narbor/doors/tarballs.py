@@ -2,6 +2,7 @@
 
     /tarballs/ALGORITHM/HASH        md5, sha1, sha256, sha512; hex, as Nix asks, Nix base 32,
                                     or base64; SRI too
+    /tarballs//SRI                  what nixpkgs' own fetchurl asks for where a hash is SRI
     /tarballs/by-name/REV/NAME      the same by what a revision calls it
     /tarballs/revisions/REV/HEX     ... by its sha512, and `log`: what could not be had, and why
     /tarballs/[by-name/[REV/]]      pages that lead there
@@ -79,7 +80,7 @@ class TarballDoor:
             wanted = digest.parse(spelt if "-" in spelt else f"{algorithm}:{spelt}")
         except MalformedDigest:
             return ABSENT
-        if wanted.algorithm != algorithm:
+        if algorithm not in ("", wanted.algorithm):
             return ABSENT
         return self._give(request, self.library.tarball(wanted), http.IMMUTABLE)
 
@@ -163,7 +164,8 @@ Route: TypeAlias = tuple[re.Pattern[str], Callable[..., Answer]]
 ROUTES: Final[tuple[Route, ...]] = tuple(
     (re.compile(pattern, re.ASCII), answer)
     for pattern, answer in (
-        (r"/tarballs/(md5|sha1|sha256|sha512)/([0-9A-Za-z+/=_-]+)", TarballDoor.by_hash),
+        (r"/tarballs/+(md5|sha1|sha256|sha512)/([0-9A-Za-z+/=-]+)", TarballDoor.by_hash),
+        (r"/tarballs/+()((?:md5|sha1|sha256|sha512)-[0-9A-Za-z+/=]+)", TarballDoor.by_hash),
         (r"/tarballs/by-name/([^/]+)/([^/]+)", TarballDoor.by_name),
         (r"/tarballs/revisions/([^/]+)/log", TarballDoor.log),
         (r"/tarballs/revisions/([^/]+)/([0-9a-f]{128})", TarballDoor.of_revision),
