@@ -10,7 +10,7 @@ Specification: https://specs.ipfs.tech/unixfs/ (HAMT), but where its prose and K
 A shard's order is the order of hashes: whoever wants names in order must sort, as `entries` does.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
 from operator import attrgetter
 from typing import Final
@@ -54,6 +54,126 @@ def directory(
         block = unixfs.directory_node(links)
         return put(block), len(block) + sum(link.tsize for link in links)
     return _shard([(_hash(link.name), link) for link in links], _HASH_BITS, put)
+
+
+def update(
+    root_block: bytes,
+    changes: Mapping[bytes, Link | None],
+    get: Callable[[Cid], bytes],
+    put: Callable[[bytes], Cid],
+    largest: int = LARGEST_NODE,
+) -> tuple[Cid, int]:
+    """Change a directory: names get the links given, None takes a name out; absent is no error.
+
+    Gives exactly what `directory` would make of all entries, but of a HAMT only the shards on the
+    way to a changed name are read and written. After a removal as many more may be read as it
+    takes to tell that one node would still be too small: a few dozen in a large directory.
+    Raises DuplicateName, and MalformedNode, also for a HAMT that was not made here (fanout).
+    """
+    node = unixfs.parse(root_block)
+    if node.data is not None and node.data.kind == unixfs.DIRECTORY:
+        return _rebuilt({link.name: link for link in node.links}, changes, put, largest)
+    wanted = [(_hash(name), name, link) for name, link in changes.items()]
+    links = _changed(node, wanted, _HASH_BITS, get, put)
+    if not _exceeds(links, largest - 4, get):
+        shard = unixfs.parse(_shard_block(links))
+        found = {link.name: link for link in _walk(shard, get)}
+        if 4 + sum(map(dagpb.link_size, found.values())) <= largest:
+            return _rebuilt(found, {}, put, largest)
+    return _put_shard(links, put)
+
+
+def _rebuilt(
+    found: dict[bytes, Link],
+    changes: Mapping[bytes, Link | None],
+    put: Callable[[bytes], Cid],
+    largest: int,
+) -> tuple[Cid, int]:
+    whole: dict[bytes, Link | None] = {**found, **changes}
+    return directory((link for link in whole.values() if link is not None), put, largest)
+
+
+_Change = tuple[int, bytes, Link | None]
+
+
+def _changed(
+    node: unixfs.Node | None,
+    changes: list[_Change],
+    left: int,
+    get: Callable[[Cid], bytes],
+    put: Callable[[bytes], Cid],
+) -> list[Link]:
+    """Return the links of a shard after changes to entries that belong into it."""
+    if left == 0:
+        raise MalformedNode("a HAMT deeper than its hash has bits")
+    left -= 8
+    slots: dict[int, Link] = {}
+    if node is not None:
+        _check_shard(node, FANOUT)
+        slots = {int(link.name[:2], 16): link for link in node.links}
+    parted: dict[int, list[_Change]] = {}
+    for change in changes:
+        parted.setdefault(change[0] >> left & 255, []).append(change)
+    for index, inside in parted.items():
+        link = _slot(slots.pop(index, None), inside, left, get, put)
+        if link is not None:
+            slots[index] = Link(link.cid, link.tsize, b"%02X%b" % (index, link.name))
+    return [slots[index] for index in sorted(slots)]
+
+
+def _slot(
+    old: Link | None,
+    changes: list[_Change],
+    left: int,
+    get: Callable[[Cid], bytes],
+    put: Callable[[bytes], Cid],
+) -> Link | None:
+    """Return what stands in one slot after changes: an entry, a shard without a name, nothing."""
+    if old is not None and len(old.name) == 2:
+        below = _changed(unixfs.parse(get(old.cid)), changes, left, get, put)
+        if len(below) == 1 and len(below[0].name) > 2:
+            return Link(below[0].cid, below[0].tsize, below[0].name[2:])
+        return Link(*_put_shard(below, put), b"") if below else None
+    entries: dict[bytes, tuple[int, Link]] = {}
+    if old is not None:
+        name = old.name[2:]
+        entries[name] = _hash(name), Link(old.cid, old.tsize, name)
+    for hashed, name, link in changes:
+        entries.pop(name, None)
+        if link is not None:
+            entries[name] = hashed, Link(link.cid, link.tsize, name)
+    if len(entries) > 1:
+        return Link(*_shard(list(entries.values()), left, put), b"")
+    return next((link for _, link in entries.values()), None)
+
+
+_SMALLEST_LINK: Final = 13
+"""Bytes that no entry's link is below: an identity CID of 4, a name of 1."""
+
+
+def _exceeds(links: Iterable[Link], most: int, get: Callable[[Cid], bytes]) -> bool:
+    """Tell whether the entries below surely take more than `most` bytes in one node.
+
+    Shards are opened from the top down, until their entries, two in each at least, are enough.
+    """
+    ahead = list(links)
+    known = sum(_least(link) for link in ahead)
+    at = 0
+    while known <= most and at < len(ahead):
+        link = ahead[at]
+        at += 1
+        if len(link.name) == 2:
+            below = unixfs.parse(get(link.cid)).links
+            known += sum(map(_least, below)) - _least(link)
+            ahead += below
+    return known > most
+
+
+def _least(link: Link) -> int:
+    """Return how many bytes the entries of a shard's link take in one node, at least."""
+    if len(link.name) == 2:
+        return 2 * _SMALLEST_LINK
+    return dagpb.link_size(Link(link.cid, link.tsize, link.name[2:]))
 
 
 def entries(root_block: bytes, get: Callable[[Cid], bytes]) -> Iterator[Link]:
@@ -123,19 +243,28 @@ def _shard(
     buckets: dict[int, list[tuple[int, Link]]] = {}
     for pair in hashed:
         buckets.setdefault(pair[0] >> left & 255, []).append(pair)
-    links, bitfield = [], 0
+    links = []
     for index in sorted(buckets):
         bucket = buckets[index]
-        bitfield |= 1 << index
         if len(bucket) == 1:
             cid, tsize, name = bucket[0][1]
             links.append(Link(cid, tsize, b"%02X%b" % (index, name)))
         else:
             links.append(Link(*_shard(bucket, left, put), b"%02X" % index))
+    return _put_shard(links, put)
+
+
+def _put_shard(links: list[Link], put: Callable[[bytes], Cid]) -> tuple[Cid, int]:
+    block = _shard_block(links)
+    return put(block), len(block) + sum(link.tsize for link in links)
+
+
+def _shard_block(links: list[Link]) -> bytes:
+    """Write the shard with these links, which are in order."""
+    bitfield = sum(1 << int(link.name[:2], 16) for link in links)
     bits = bitfield.to_bytes((bitfield.bit_length() + 7) // 8, "big")
     message = Unixfs(unixfs.HAMT_SHARD, bits or None, hash_type=MURMUR3, fanout=FANOUT)
-    block = unixfs.encode(links, message)
-    return put(block), len(block) + sum(link.tsize for link in links)
+    return unixfs.encode(links, message)
 
 
 def _walk(root: unixfs.Node, get: Callable[[Cid], bytes]) -> Iterator[Link]:
