@@ -21,6 +21,8 @@ PEERS: dict[str, str] = {
     "caddy": "apt",
     "curl": "apt",
     "rsync": "apt",
+    "svn": "apt",
+    "hg": "apt",
     "helia": "npm",
 }
 

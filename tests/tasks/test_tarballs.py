@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from narbor.tasks.tarballs import Done, Event, Failed, Fetched, Linked, Options,
 from tests.fakes.ftp import FakeFtp
 from tests.fakes.upstream import FakeCache, Instead, Reset, Status
 from tests.library import store
+from tests.peers import registry
 
 OLD, NEW = "a" * 40, "b" * 40
 NOW = Options(now=7, jobs=4)
@@ -401,13 +403,80 @@ def test_submodules_come_along_when_they_are_asked_for(
     assert str(hash) in failures(bring(library, wanted | {"name": "without"}))["without"]
 
 
+def need(*programs: str) -> None:
+    """Skip the test where one of these is not there."""
+    for name in programs:
+        if shutil.which(name) is None:
+            registry.missing(name, "it is not on the PATH")
+            pytest.skip(f"{name} is not there")
+
+
+def version(program: str) -> str:
+    """The version of a program."""
+    said = subprocess.run([program, "--version", "--quiet"], check=True, capture_output=True)
+    return said.stdout.decode().splitlines()[0].rpartition(" ")[2].rstrip(")")
+
+
+def run(*words: str | Path) -> None:
+    """Run a program that must succeed."""
+    subprocess.run(words, check=True, capture_output=True)
+
+
+def test_a_tree_out_of_subversion(library: Library, tmp_path: Path) -> None:
+    need("svn", "svnadmin")
+    registry.ran("svn", version("svn"))
+    repository, work = tmp_path / "svn", tmp_path / "work@1"
+    run("svnadmin", "create", repository)
+    work.mkdir()
+    (work / "src").mkdir()
+    (work / "src" / "main").write_bytes(b"#!/bin/sh\n")
+    (work / "src" / "main").chmod(0o755)
+    (work / "src" / "empty").write_bytes(b"")
+    (work / "link").symlink_to("./src//main")
+    url = f"{repository.as_uri()}/trunk@1"
+    run("svn", "import", "--quiet", "--message", "one", work, url)
+    run("svn", "delete", "--quiet", "--message", "two", f"{url}/link@")
+    hash = digest(b"".join(nar.write(expected())))
+    wanted = tree(url, "1", hash, fetcher="fetchsvn")
+    assert failures(bring(library, wanted)) == {}
+    (base,) = library.checkouts_of(OLD)
+    item = library.item(base)
+    assert item is not None and item.ca == f"fixed:r:{hash}"
+    late = failures(bring(library, wanted | {"rev": 2, "name": "late"}))
+    assert str(hash) in late["late"]
+
+
+def test_a_tree_out_of_mercurial(library: Library, tmp_path: Path) -> None:
+    need("hg")
+    registry.ran("hg", version("hg"))
+    repository = tmp_path / "hg"
+    (repository / "src").mkdir(parents=True)
+    (repository / "src" / "main").write_bytes(b"#!/bin/sh\n")
+    (repository / "src" / "main").chmod(0o755)
+    (repository / "src" / "empty").write_bytes(b"")
+    (repository / "link").symlink_to("./src//main")
+    hg = ("hg", "--repository", repository, "--config", "ui.username=a")
+    run("hg", "init", repository)
+    run(*hg, "commit", "--quiet", "--addremove", "--message", "one", repository)
+    (repository / "late").write_text("late")
+    run(*hg, "commit", "--quiet", "--addremove", "--message", "two", repository)
+    hash = digest(b"".join(nar.write(expected())))
+    wanted = tree(repository.as_uri(), "0", hash, fetcher="fetchhg")
+    assert failures(bring(library, wanted)) == {}
+    assert len(library.checkouts_of(OLD)) == 1
+    late = failures(bring(library, wanted | {"rev": "tip", "name": "late"}))
+    assert str(hash) in late["late"]
+
+
 @pytest.mark.parametrize(
     ("more", "why"),
     [
-        ({"fetcher": "svn"}, "svn"),
-        ({"fetcher": "fetchhg"}, "hg"),
+        ({"fetcher": "cvs"}, "tree"),
+        ({"rev": "--exec=x"}, "no revision"),
         ({"leaveDotGit": True}, "leaveDotGit"),
         ({"url": "ext::sh -c true"}, "ext"),
+        ({"url": "ssh://host/x"}, "ssh"),
+        ({"url": "--upload-pack=x"}, "--upload-pack"),
         ({"url": "file:///does/not/exist"}, "/does/not/exist"),
     ],
 )

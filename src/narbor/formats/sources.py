@@ -28,7 +28,10 @@ _FOREIGN: Final = re.compile(r"[^0-9A-Za-z+\-._?=]+", re.ASCII)
 _TREES: Final = ("recursive", "nar")
 _SYSTEMS: Final = {"fetchgit": "git", "fetchsvn": "svn", "fetchhg": "hg"}
 # Whatever of these an entry has changes what lies in the tree, in ways that are not known here.
-_SPECIAL: Final = ("leaveDotGit", "deepClone", "sparseCheckout", "fetchLFS", "rootDir", "postFetch")
+_SPECIAL: Final = (
+    *("leaveDotGit", "deepClone", "sparseCheckout", "fetchLFS", "rootDir", "postFetch"),
+    *("ignoreExternals", "ignoreKeywords"),
+)
 
 
 class MalformedList(Rejected):
@@ -132,7 +135,7 @@ def _tree(
             str(hash), name, f"its hash is that of a tree, not of what lies at {urls[0]}"
         )
     special = tuple(word for word in _SPECIAL if entry.get(word))
-    submodules = bool(entry.get("fetchSubmodules"))
+    submodules = bool(entry.get("fetchSubmodules") or entry.get("fetchSubrepos"))
     return Checkout(name, hash, system, urls[0], revision, submodules, special)
 
 

@@ -1,14 +1,16 @@
-"""Sources out of version control, by the real `git`: at a revision, without its own folders.
+"""Sources out of version control, by the real git, svn and hg: at a revision, without their data.
 
-They are known by the hash of their NAR, so what git brings is checked as everything is, and kept as
-the store item that Nix would make of it: its path follows from the hash, and needs no signature.
+They are known by the hash of their NAR, so what comes is checked as everything is, and kept as the
+store item that Nix would make of it: its path follows from the hash, and needs no signature. What
+lies in a tree is what nixpkgs' fetchgit, fetchsvn and fetchhg would have in it.
 """
 
 import os
+import re
 import shutil
 import stat
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import new
 from pathlib import Path
 from typing import Final
@@ -27,6 +29,12 @@ from narbor.names.keys import Keyring
 _PIECE: Final = 1 << 20
 _SECONDS: Final = 3600.0
 _HEX: Final = frozenset("0123456789abcdef")
+_REVISION: Final = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_./+-]{0,199}", re.ASCII)
+_SCHEMES: Final = {
+    "git": ("http", "https", "git", "file"),
+    "svn": ("http", "https", "svn", "file"),
+    "hg": ("http", "https", "file"),
+}
 
 
 class NoProgram(Unavailable):
@@ -41,7 +49,12 @@ class NotATree(Rejected):
     """A folder holds something that no store item can."""
 
 
-def run(argv: Iterable[str], folder: Path, seconds: float = _SECONDS, **more: str) -> bytes:
+def run(
+    argv: Iterable[str],
+    folder: Path,
+    more: Mapping[str, str] | None = None,
+    seconds: float = _SECONDS,
+) -> bytes:
     """Run a program to its end and return what it wrote; raises NoProgram, ProgramFailed.
 
     `more` is put into its environment. It is never asked anything, and asks nobody.
@@ -51,7 +64,7 @@ def run(argv: Iterable[str], folder: Path, seconds: float = _SECONDS, **more: st
         done = subprocess.run(
             words,
             cwd=folder,
-            env={**os.environ, **more},
+            env={**os.environ, **(more or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=seconds,
@@ -72,15 +85,14 @@ def run(argv: Iterable[str], folder: Path, seconds: float = _SECONDS, **more: st
 
 def git(folder: Path, *words: str) -> bytes:
     """Run git in a folder, with nobody's configuration but the repository's own."""
-    return run(
-        ["git", *words],
-        folder,
-        GIT_CONFIG_NOSYSTEM="1",
-        GIT_CONFIG_GLOBAL=os.devnull,
-        GIT_TERMINAL_PROMPT="0",
-        GIT_ASKPASS="true",
-        GIT_ALLOW_PROTOCOL="file:git:http:https",
-    )
+    alone = {
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_ASKPASS": "true",
+        "GIT_ALLOW_PROTOCOL": "file:git:http:https",
+    }
+    return run(["git", *words], folder, alone)
 
 
 def bring(folder: Path, url: str, revision: str) -> None:
@@ -114,22 +126,55 @@ def fetch(source: Checkout, store: str, folder: Path) -> Vouched:
 
     Raises NoProgram, ProgramFailed, and Mismatch or NotATree where it is something else.
     """
-    bring(folder, source.url, source.revision)
-    if source.submodules:
-        git(folder, "submodule", "--quiet", "update", "--init", "--recursive")
-    _without_git(folder)
+    match source.system:
+        case "git":
+            _git(source, folder)
+        case "svn":
+            _svn(source, folder)
+        case _:
+            _hg(source, folder)
     return _claim(source, store, folder)
 
 
 def obstacle(source: Checkout) -> str | None:
     """Say why a tree cannot be fetched here; None where it can."""
-    if source.system != "git":
-        return f"sources from {source.system} are not fetched here: {source.url}"
     if source.special:
-        return f"{', '.join(source.special)} of git is not done here: {source.url}"
-    if shutil.which("git") is None:
-        return f"the program git is not there: {source.url}"
+        words = ", ".join(source.special)
+        return f"{words} of {source.system} is not done here: {source.url}"
+    if shutil.which(source.system) is None:
+        return f"the program {source.system} is not there: {source.url}"
+    scheme = source.url.partition("://")[0]
+    if scheme not in _SCHEMES[source.system]:
+        return f"{source.system} is not asked over {scheme!r} here: {source.url}"
+    if _REVISION.fullmatch(source.revision) is None:
+        return f"{source.revision!r} is no revision: {source.url}"
     return None
+
+
+def _git(source: Checkout, folder: Path) -> None:
+    bring(folder, source.url, source.revision)
+    if source.submodules:
+        git(folder, "submodule", "--quiet", "update", "--init", "--recursive")
+    _without_git(folder)
+
+
+def _svn(source: Checkout, folder: Path) -> None:
+    words = ["svn", "export", "--quiet", "--force", "--non-interactive", "--no-auth-cache"]
+    # A path in the repository may have an @, which would begin a revision: one behind it ends that.
+    run([*words, f"--revision={source.revision}", "--", f"{source.url}@", "."], folder)
+
+
+def _hg(source: Checkout, folder: Path) -> None:
+    clone = folder / ".hg-clone"
+    quiet = ["hg", "--quiet", "--noninteractive"]
+    alone = {"HGPLAIN": "1", "HGRCPATH": ""}
+    run([*quiet, "clone", "--noupdate", "--", source.url, str(clone)], folder, alone)
+    archive = [*quiet, "--repository", str(clone), "archive", f"--rev={source.revision}"]
+    # With submodules (sub-repositories) they are written too.
+    more = ["--subrepos"] if source.submodules else []
+    run([*archive, *more, "--type=files", "--", str(folder)], folder, alone)
+    shutil.rmtree(clone)
+    (folder / ".hg_archival.txt").unlink(missing_ok=True)
 
 
 def path_of(source: Checkout, store: str) -> str:

@@ -60,9 +60,9 @@ def list_sources(folder: Path, expression: str) -> bytes:
         raise NoNixpkgs(f"{folder} has no {FINDER}")
     words = [EVALUATOR, "--readonly-mode", "--eval", "--strict", "--json", str(finder)]
     words += ["--arg", "expr", expression]
-    path = f"nixpkgs={folder}"
+    path = {"NIX_PATH": f"nixpkgs={folder}"}
     try:
-        return checkouts.run(words, folder, _EVALUATION_SECONDS, NIX_PATH=path)
+        return checkouts.run(words, folder, path, _EVALUATION_SECONDS)
     except (NoProgram, ProgramFailed) as error:
         raise NoEvaluation(f"the sources of {folder} cannot be listed: {error}") from error
 
