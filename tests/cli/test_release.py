@@ -10,7 +10,9 @@ import pytest
 
 from narbor.tasks.release.lock import InTheMaking, locked
 from tests.cli.program import Program
-from tests.fakes.channel import NAME, REVISION, SYSTEM, Channel, release
+from tests.fakes import channelserver
+from tests.fakes.channel import NAME, REVISION, SYSTEM, Channel, expressions, release
+from tests.fakes.hydra_tables import git, path_of
 from tests.fakes.upstream import Status
 
 C = "nixos-25.05-small"
@@ -62,7 +64,7 @@ def test_a_release_is_made_listed_and_shown(narbor: Program, fake: Channel) -> N
     fake.evaluate()
     done = narbor("release", "make")
     assert (done.returncode, done.stdout) == (0, "")
-    assert f"{C}: {NAME} of evaluation" in done.stderr
+    assert f"{C}: {NAME} of {fake.hydra.url}/eval/" in done.stderr
     # The image of -small channels went away with 24.11: nothing is missing.
     assert "items to download" in done.stderr
     assert f"{NAME} is published" in done.stderr
@@ -132,7 +134,7 @@ def test_hooks_are_run(narbor: Program, fake: Channel, tmp_path: Path) -> None:
     empty, bad, good = told.read_text().splitlines()
     assert empty == bad
     assert bad.startswith(f"bad {C}  {C}: ")
-    assert bad.endswith("has nothing finished of nixos/release-25.05/tested")
+    assert bad.endswith("nixos/release-25.05/tested")
     assert good.strip() == f"good {C} {NAME}"
     configure(narbor, table(fake, on_success=["false"]))
     fake.evaluate(NEWER)
@@ -303,3 +305,55 @@ def test_the_older_commands(narbor: Program, fake: Channel, tmp_path: Path) -> N
     done = narbor("create-nixipfs", "--dir", str(home), "--ipfsapi", "127.0.0.1", "5001", **keys)
     assert done.returncode == 2
     assert "narbor publish" in done.stderr
+
+
+def test_a_jobset_of_ones_own_with_its_own_products(narbor: Program, fake: Channel) -> None:
+    made = fake.hydra.evaluate("tools", "main", sources=git("1" * 40))
+    tool = fake.hydra.package(made, f"tool.{SYSTEM}", outputs=("out", "man"))
+    for name, path in tool.outputs.items():
+        fake.put(path, {"share": {name: name.encode()}})
+    docs = fake.product(made, "docs", "doc", "pdf", "manual.pdf", b"pdf")
+    docs.offer("doc", "html", "manual.html", b"html")
+    fake.put(docs.outputs["out"], {"tarballs": {"manual.pdf": b"pdf", "manual.html": b"html"}})
+    mine = table(fake, "tools", project="tools", jobset="main", input="sources")
+    mine = mine.replace('job = "tested"\n', "")
+    products = (
+        '[[channel.products]]\njob = "docs"\nsubtype = "html"\nfile = "index-of-tools.html"\n'
+        '[[channel.products]]\njob = "docs"\nnumber = 1\nrequired = true\n'
+        '[[channel.products]]\njob = "gone"\n'
+    )
+    configure(narbor, mine, products)
+    assert narbor("release", "make").returncode == 0
+    shown = json.loads(narbor("release", "show", "tools", "--json").stdout)
+    assert (shown["release"], shown["revision"], shown["paths"]) == (
+        f"tools-{made.id}",
+        "1" * 40,
+        2,
+    )
+    names = {each["name"] for each in shown["files"]}
+    assert {"manual.pdf", "manual.pdf.sha256", "index-of-tools.html"} <= names
+    assert [each["what"] for each in shown["without"]] == ["gone"]
+
+
+def test_a_channel_of_another_server_is_followed(narbor: Program, fake: Channel) -> None:
+    tool = path_of("tool")
+    fake.put(tool, {"bin": {"tool": b"#!/bin/sh\n"}})
+    source = expressions(NAME, {"default.nix": b"{ }: 1"})
+    url = channelserver.publish(
+        fake.cache, C, NAME, REVISION, [tool], {"nixexprs.tar.xz": source, "x.iso": b"x"}
+    )
+    values = {
+        "name": C,
+        "channel-url": url,
+        "files": ["*.tar.xz"],
+        "caches": [fake.cache.url],
+        "keys": [str(fake.key.public)],
+    }
+    lines = (f"{key} = {json.dumps(value)}\n" for key, value in values.items())
+    configure(narbor, "[[channel]]\n", *lines)
+    assert narbor("release", "make").returncode == 0
+    shown = json.loads(narbor("release", "show", C, "--json").stdout)
+    assert (shown["release"], shown["evaluation"], shown["paths"]) == (NAME, 1814352, 1)
+    names = {each["name"] for each in shown["files"]}
+    assert "nixexprs.tar.xz" in names
+    assert "x.iso" not in names

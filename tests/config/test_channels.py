@@ -52,7 +52,9 @@ def test_the_example_names_every_key_of_a_channel(tmp_path: Path) -> None:
     for kind in (Channel, Product):
         for field in structs.fields(kind):
             key = field.encode_name
-            assert key == "products" or re.search(rf"(?m)^#   {key} = ", block), key
+            assert key in ("products", "channel-url") or re.search(rf"(?m)^#   {key} = ", block), (
+                key
+            )
     (product,) = channel.products or ()
     assert product == Product(
         job="nixos.channel",
@@ -75,7 +77,9 @@ def test_three_words_are_enough(tmp_path: Path) -> None:
     ("text", "line", "words"),
     [
         (LEAST + "jobsets = 1\n", 5, "channel[0].jobsets: no such key"),
-        ('level = 4\n[[channel]]\nname = "a"\nproject = "p"\n', 2, "channel[0]: .*`jobset`"),
+        ('level = 4\n[[channel]]\nproject = "p"\njobset = "j"\n', 2, "channel[0]: .*`name`"),
+        ('level = 4\n[[channel]]\nname = "a"\nproject = "p"\n', 3, "say project and jobset"),
+        (LEAST + 'channel-url = "https://c.example/a"\n', 5, "channel[0].channel-url: say either"),
         (LEAST + LEAST.replace('"a"', '"../b"'), 6, "channel[1].name"),
         (LEAST + LEAST, 6, "two channels a"),
         (LEAST + 'hydra = "hydra.example"\n', 5, "channel[0].hydra"),

@@ -31,11 +31,13 @@ from narbor.tasks.release.make import (
     Sized,
     Terms,
 )
+from narbor.tasks.release.origin import FromChannel, FromHydra, Origin
 from narbor.tasks.release.plan import Followed
 from narbor.tasks.release.retention import Retention
 from narbor.tasks.release.stage import Unfit
 from narbor.tasks.release.wants import Want
 from narbor.tasks.sources import Upstream
+from narbor.upstream.channel import ChannelServer
 from narbor.upstream.hydra import Hydra, Selection
 
 MANY = 20
@@ -71,8 +73,8 @@ def followed(channel: Channel, store: str) -> Followed:
         )
     return Followed(
         channel.name,
-        channel.project,
-        channel.jobset,
+        channel.project or "",
+        channel.jobset or "",
         channel.job,
         wanted,
         channel.input,
@@ -81,6 +83,14 @@ def followed(channel: Channel, store: str) -> Followed:
         store,
         channel.builds,
     )
+
+
+def origin(config: Config, channel: Channel, http: Http) -> Origin:
+    """Return where the releases of a channel come from."""
+    if channel.channel_url is not None:
+        server = ChannelServer(channel.channel_url, http)
+        return FromChannel(channel.name, server, config.store, channel.files)
+    return FromHydra(followed(channel, config.store), Hydra(channel.hydra, http))
 
 
 def terms(config: Config, channel: Channel) -> Terms:
@@ -120,7 +130,7 @@ def release(config: Config, channel: Channel, library: Library, http: Http, out:
         with locked(config.home / "locks", channel.name, wiring.process()):
             steps = making.make(
                 terms(config, channel),
-                Hydra(channel.hydra, http),
+                origin(config, channel, http),
                 library,
                 upstreams(config, channel, http),
                 lambda: int(time.time()),
@@ -172,21 +182,19 @@ def _tell(channel: Channel, step: Event, out: Out) -> None:
     name = type(step).__name__.lower()
     facts: dict[str, object] = {"event": name, "channel": channel.name}
     match step:
-        case Planned(plan):
+        case Planned(plan, files):
             facts |= {
                 "release": plan.name.text,
                 "evaluation": plan.evaluation,
                 "revision": plan.revision,
                 "paths": len(plan.paths),
                 "packages": len(plan.packages),
-                "files": [each.file for each in plan.files],
+                "files": list(files),
                 "absent": [{"job": e.want.job, "reason": e.reason} for e in plan.absent],
                 "leftOut": asdict(plan.left_out),
             }
         case Made(file):
             facts |= {"file": file.name, "size": file.seal.size, "sha256": file.seal.digest.hex}
-        case Unfit(chosen, reason):
-            facts |= {"file": chosen.file, "reason": reason}
         case _:
             facts |= asdict(step)
     out.event(facts)
@@ -196,17 +204,17 @@ def _say(step: Event, bar: Bar, out: Out) -> None:
     match step:
         case Nothing(channel, name, reason):
             bar.say(f"{channel}: {name + ': ' if name else ''}{reason}")
-        case Planned(plan):
+        case Planned(plan, files):
             bar.say(
-                f"{plan.channel}: {plan.name} of evaluation {plan.evaluation}: "
-                f"{len(plan.paths):,} paths, {len(plan.files)} files"
+                f"{plan.channel}: {plan.name} of {plan.source}: "
+                f"{len(plan.paths):,} paths, {len(files)} files"
             )
             for each in plan.absent:
                 bar.say(f"{plan.channel}: without {each.want.file or each.want.job}: {each.reason}")
         case Sized(channel, name, items, size):
             bar.say(f"{channel}: {name}: {items:,} items to download, {amount(size)}")
-        case Unfit(chosen, reason):
-            out.warn(f"failed: {chosen.file}: {reason}")
+        case Unfit(file, reason):
+            out.warn(f"failed: {file}: {reason}")
         case Published():
             bar.say(_spelt(step))
         case Removed(channel, name):

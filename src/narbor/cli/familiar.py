@@ -1,6 +1,6 @@
 """The commands of nixipfs-scripts under their own names, with their own flags.
 
-    release-nixos             narbor release make, narbor tarballs (and `narbor collect` with --gc)
+    release-nixos             narbor release make (and `narbor collect` with --gc)
     create-channel-release    narbor release make, for one channel that the flags describe
     update-binary-cache       narbor mirror --paths-from RELEASE/store-paths
     garbage-collect           narbor collect
@@ -10,12 +10,12 @@ The underscores of old are taken too. docs/guide/channels.md says what each flag
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from narbor import config as configuration
-from narbor.cli import channels, collect, mirror, release, tarballs
+from narbor.cli import channels, collect, mirror, release
 from narbor.cli.options import Commands, Parser, count
 from narbor.cli.out import Out
 from narbor.errors import Refused
@@ -95,11 +95,8 @@ def nixos(args: argparse.Namespace, out: Out) -> int:
     config = configuration.load(args.home or args.dir, args.config)
     _became(out, "release make", tmpdir=args.tmpdir)
     code = release.run(config, channels.chosen(config, ()), args.print_only, out)
-    if not args.print_only and any(each.tarballs for each in config.channel):
-        code = max(code, _call(tarballs.add, "tarballs", [], args, args.dir))
     if args.gc and not args.print_only:
-        args.home = args.home or args.dir
-        code = max(code, _collect(args, out))
+        code = max(code, _call(collect.add, "collect", args, args.dir))
     if not (args.no_ipfs or args.print_only):
         out.say("nothing is put on IPFS here: that is `narbor publish`")
     return code
@@ -130,14 +127,13 @@ def update(args: argparse.Namespace, out: Out) -> int:
     words += ["--print-only"] if args.print_only else []
     words += ["--jobs", str(args.concurrent)] if args.concurrent else []
     _became(out, f"mirror {' '.join(words)}")
-    return _call(mirror.add, "mirror", words, args, args.outdir)
+    return _call(mirror.add, "mirror", args, args.outdir, words)
 
 
 def garbage(args: argparse.Namespace, out: Out) -> int:
     """Collect."""
     _became(out, "collect", releases=args.releases)
-    args.home = args.home or args.cache
-    return _collect(args, out)
+    return _call(collect.add, "collect", args, args.cache)
 
 
 def nixipfs(args: argparse.Namespace, out: Out) -> int:
@@ -145,17 +141,12 @@ def nixipfs(args: argparse.Namespace, out: Out) -> int:
     raise NotYet("releases are put on IPFS by `narbor publish`, which comes with the IPFS door")
 
 
-def _collect(args: argparse.Namespace, out: Out) -> int:
-    args.dry_run = False
-    return collect.run(args, out)
-
-
 def _call(
     add: Callable[[Commands], None],
     verb: str,
-    words: list[str],
     args: argparse.Namespace,
     home: Path | None,
+    words: Sequence[str] = (),
 ) -> int:
     """Run another command as if it had been called with these words, in the same home."""
     parser: argparse.ArgumentParser = Parser(prog="narbor", allow_abbrev=False)

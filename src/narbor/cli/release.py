@@ -19,7 +19,6 @@ from narbor.net.http import Http
 from narbor.tasks import mirror as mirroring
 from narbor.tasks.mirror import Options
 from narbor.tasks.release import make as making
-from narbor.upstream.hydra import Hydra
 
 SHOWN = 20
 
@@ -104,7 +103,7 @@ def _listed(config: Config, channel: Channel, library: Library, http: Http, out:
     """Print what would be fetched for a channel."""
     try:
         terms = channels.terms(config, channel)
-        plan = making.wanted(terms, Hydra(channel.hydra, http), library)
+        plan = making.wanted(terms, channels.origin(config, channel, http), library)
         if plan is None:
             out.say(f"{channel.name}: nothing new")
             return 0

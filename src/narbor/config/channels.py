@@ -32,16 +32,20 @@ class Product(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_
 
 
 class Channel(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
-    """A channel: which jobset it follows, what its releases consist of, how long they are kept.
+    """A channel: what it follows, what its releases consist of, how long they are kept.
 
+    That is a jobset of a Hydra, or a channel of another server (`channel_url`, of which `files` are
+    taken).
     `products` and `prefix` are those of a channel of such a name upstream, unless they are said.
     `missing` is how much of what a release lists may be missing here: a number of paths, or a
     share (`1%`). `on_success` and `on_failure` are programs with their arguments.
     """
 
     name: Annotated[str, Meta(pattern=_NAME)]
-    project: Word
-    jobset: Word
+    channel_url: Url | None = None
+    files: tuple[Word, ...] = ("*",)
+    project: Word | None = None
+    jobset: Word | None = None
     hydra: Url = "https://hydra.nixos.org"
     job: Word | None = None
     input: Word = "nixpkgs"
@@ -85,6 +89,10 @@ def complaint(channels: Sequence[Channel]) -> tuple[int, str, str] | None:
         if channel.name in seen:
             return number, "name", f"there are two channels {channel.name}"
         seen.add(channel.name)
+        if channel.channel_url is not None and channel.project is not None:
+            return number, "channel-url", "say either this or project and jobset"
+        if channel.channel_url is None and (channel.project is None or channel.jobset is None):
+            return number, "name", "say project and jobset, or channel-url"
         if not channel.builds and (channel.systems or channel.names or channel.without):
             return number, "builds", "systems and names are selected from the list of builds"
     return None

@@ -4,12 +4,16 @@ The page of a release has what mirrors read out of upstream's (nixos-channel-scr
 paragraph that begins `Released on DATE from`, and a table of name, size and SHA-256.
 """
 
+import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from html import escape
+from html import escape, unescape
 from typing import Final
 from urllib.parse import quote
 
+from narbor.errors import Rejected
+from narbor.names.digest import Digest, Seal
 from narbor.names.file import File
 
 TYPE: Final = "text/html; charset=utf-8"
@@ -17,6 +21,55 @@ _STYLE: Final = (
     "body{font-family:sans-serif;margin:2em}td,th{padding:.15em 1em .15em 0;text-align:left}"
     "td.n{text-align:right}code{font-size:90%}"
 )
+
+# Upstream writes <tt> where we write <code>.
+_ROW: Final = re.compile(
+    r"<tr><td><a href=['\"][^'\"]*['\"]>([^<]{1,300})</a></td><td[^>]*>([0-9]{1,15})</td>"
+    r"<td><(tt|code)>([0-9a-f]{64})</\3></td></tr>"
+)
+_DATE: Final = re.compile(
+    r"<p>Released on ([0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}) from"
+)
+
+
+class MalformedPage(Rejected):
+    """A page is not that of a release."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A file that the page of a release lists."""
+
+    name: str
+    seal: Seal
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What the page of a release says. `published` is in seconds since 1970."""
+
+    published: int
+    files: tuple[Listed, ...]
+
+
+def parse(text: bytes) -> Page:
+    """Read the page of a release, ours or upstream's; raises MalformedPage.
+
+    Upstream's has no files whose name ends in `.sha256`.
+    """
+    page = text.decode("utf-8", "replace")
+    date = _DATE.search(page)
+    if date is None:
+        raise MalformedPage("this is no page of a release: it does not say when that came")
+    try:
+        published = datetime.strptime(f"{date[1]} +0000", "%Y-%m-%d %H:%M:%S %z")
+    except ValueError as error:
+        raise MalformedPage(f"{date[1]!r} is no date") from error
+    files = (
+        Listed(unescape(name), Seal(Digest("sha256", bytes.fromhex(digest)), int(size)))
+        for name, size, _, digest in _ROW.findall(page)
+    )
+    return Page(int(published.timestamp()), tuple(files))
 
 
 def release(

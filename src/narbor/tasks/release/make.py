@@ -27,12 +27,12 @@ from narbor.tasks.progress import Failed as NotFetched
 from narbor.tasks.progress import Found, Noted, Progress, Skipped
 from narbor.tasks.release import descriptions, index, stage
 from narbor.tasks.release import plan as planning
+from narbor.tasks.release.origin import Origin
 from narbor.tasks.release.plan import Candidate, Followed, Plan
 from narbor.tasks.release.retention import Retention, expendable
 from narbor.tasks.release.stage import Unfit
 from narbor.tasks.release.wants import EXPRESSIONS
 from narbor.tasks.sources import Upstream
-from narbor.upstream.hydra import Hydra
 
 _SOME: Final = 3
 
@@ -73,9 +73,10 @@ class Nothing:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A release is to be made; nothing has been fetched yet."""
+    """A release is to be made, with these files; nothing has been fetched yet."""
 
     plan: Plan
+    files: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ Event = Nothing | Planned | Sized | Made | Unfit | Published | Removed | Progres
 
 def make(
     terms: Terms,
-    hydra: Hydra,
+    origin: Origin,
     library: Library,
     upstreams: Sequence[Upstream],
     clock: Callable[[], int],
@@ -136,12 +137,11 @@ def make(
     if channel is not None and channel.frozen:
         yield Nothing(followed.channel, channel.current, "the channel is frozen")
         return
-    candidate = planning.find(followed, hydra)
+    candidate = origin.find()
     if candidate is None:
-        what = "/".join(filter(None, (followed.project, followed.jobset, followed.job)))
-        raise NothingFinished(f"{followed.channel}: {hydra.name} has nothing finished of {what}")
+        raise NothingFinished(f"{followed.channel}: nothing is finished at {origin.name}")
     if planning.due(followed, candidate, catalogue):
-        yield from _release(terms, candidate, hydra, library, upstreams, clock)
+        yield from _release(terms, candidate, origin, library, upstreams, clock)
     else:
         # It may have been published by somebody who got no further.
         moved = _settle(library, followed.channel, candidate.name.text, clock())
@@ -150,12 +150,12 @@ def make(
     yield from retain(library, followed.channel, terms.retention, clock())
 
 
-def wanted(terms: Terms, hydra: Hydra, library: Library) -> Plan | None:
+def wanted(terms: Terms, origin: Origin, library: Library) -> Plan | None:
     """Return the plan of what `make` would make, and write nothing; None if that is nothing."""
-    candidate = planning.find(terms.followed, hydra)
+    candidate = origin.find()
     if candidate is None or not planning.due(terms.followed, candidate, library.catalogue):
         return None
-    return planning.plan(terms.followed, candidate, hydra)
+    return origin.plan(candidate)
 
 
 def needed(plan: Plan) -> list[StorePath]:
@@ -173,13 +173,13 @@ def _settle(library: Library, channel: str, name: str, now: int) -> bool:
 def _release(
     terms: Terms,
     candidate: Candidate,
-    hydra: Hydra,
+    origin: Origin,
     library: Library,
     upstreams: Sequence[Upstream],
     clock: Callable[[], int],
 ) -> Iterator[Event]:
-    plan = planning.plan(terms.followed, candidate, hydra)
-    yield Planned(plan)
+    plan = origin.plan(candidate)
+    yield Planned(plan, origin.offered(plan))
     if plan.lacking:
         reasons = "; ".join(f"{each.want.job}: {each.reason}" for each in plan.lacking)
         raise HeldBack(f"{plan.channel}: {plan.name} lacks what it must have: {reasons}")
@@ -188,7 +188,7 @@ def _release(
         planning.record(plan, library.catalogue, clock())
         yield from _fetch(terms, plan, library, upstreams)
         missing = _require_paths(terms, plan, library)
-        yield from _publish(terms, candidate, plan, library, missing, clock())
+        yield from _publish(terms, candidate, plan, origin, library, missing, clock())
 
 
 def _fetch(
@@ -220,25 +220,32 @@ def _require_paths(terms: Terms, plan: Plan, library: Library) -> int:
 
 
 def _publish(
-    terms: Terms, candidate: Candidate, plan: Plan, library: Library, missing: int, now: int
+    terms: Terms,
+    candidate: Candidate,
+    plan: Plan,
+    origin: Origin,
+    library: Library,
+    missing: int,
+    now: int,
 ) -> Iterator[Event]:
     catalogue, name = library.catalogue, plan.name.text
     at = stage.Circumstances(terms.target, candidate.evaluation.timestamp or now, now)
     files: list[File] = []
     without = [(each.want.file or each.want.job, each.reason) for each in plan.absent]
-    for step in stage.products(library, plan, at):
-        if isinstance(step, File):
-            files.append(step)
-            yield Made(step)
-        else:
-            without.append((step.chosen.file, step.reason))
-            yield step
-            _require(terms, plan, step)
-    for file in files:
-        complaint = descriptions.add(library, plan.channel, name, file)
-        without += [] if complaint is None else [(file.name, complaint)]
     with library.keeping() as keep:
-        # The products lie in items, and these are held.
+        for step in origin.files(library, plan, at, keep):
+            if isinstance(step, File):
+                files.append(step)
+                yield Made(step)
+                continue
+            without.append((step.file, step.reason))
+            yield step
+            if step.required:
+                what = f"{plan.channel}: {plan.name} cannot have its {step.file}"
+                raise HeldBack(f"{what}: {step.reason}")
+        for file in files:
+            complaint = descriptions.add(library, plan.channel, name, file)
+            without += [] if complaint is None else [(file.name, complaint)]
         files, notes = _indexed(terms, plan, files, library, keep)
         yield from notes
         for file in stage.own(plan, at, tuple(files), keep):
@@ -271,14 +278,6 @@ def _indexed(
         return files, [Noted(f"{plan.name}: {EXPRESSIONS} stays without {index.FILE}: {error}")]
     new = File(old.name, root, seal, old.modified)
     return [*files[:number], new, *files[number + 1 :]], []
-
-
-def _require(terms: Terms, plan: Plan, unfit: Unfit) -> None:
-    """Raise HeldBack for a file without which there is no release."""
-    job = unfit.chosen.job
-    if any(want.job == job and want.required for want in terms.followed.wants):
-        file = unfit.chosen.file
-        raise HeldBack(f"{plan.channel}: {plan.name} cannot have its {file}: {unfit.reason}")
 
 
 def retain(library: Library, channel: str, retention: Retention, now: int) -> Iterator[Removed]:

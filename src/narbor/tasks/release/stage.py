@@ -22,7 +22,7 @@ from narbor.library.links import Elsewhere
 from narbor.names.cid import Cid
 from narbor.names.file import File
 from narbor.tasks.release.plan import Plan
-from narbor.tasks.release.wants import Chosen
+from narbor.tasks.release.wants import Chosen, Want
 
 LAST: Final = "git-revision"
 PAGE: Final = "index.html"
@@ -35,10 +35,14 @@ class NoFile(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class Unfit:
-    """A product that cannot be part of the release: it lies, or cannot be had."""
+    """A file that cannot be part of the release: it lies, or cannot be had.
 
-    chosen: Chosen
+    Without a `required` one there is no release.
+    """
+
+    file: str
     reason: str
+    required: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +57,16 @@ class Circumstances:
     now: int
 
 
-def products(library: Library, plan: Plan, at: Circumstances) -> Iterator[File | Unfit]:
+def products(
+    library: Library, plan: Plan, at: Circumstances, wants: Sequence[Want]
+) -> Iterator[File | Unfit]:
     """Look at the products of a plan, one by one; raises what the library raises."""
+    required = {want.job for want in wants if want.required}
     for chosen in plan.files:
         try:
             root = product(library, chosen)
         except (Rejected, NoFile) as error:
-            yield Unfit(chosen, str(error))
+            yield Unfit(chosen.file, str(error), chosen.job in required)
         else:
             yield File(chosen.file, root, chosen.seal, at.made)
 

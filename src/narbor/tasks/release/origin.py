@@ -1,0 +1,163 @@
+"""Where the releases of a channel come from: a Hydra, or another server of channels."""
+
+import re
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import Final, Protocol
+
+from narbor.errors import Rejected, Unavailable
+from narbor.formats.hydra import Evaluation
+from narbor.formats.releasepage import Listed
+from narbor.formats.streams import checked
+from narbor.library import Library
+from narbor.library.admission import Keep
+from narbor.names import storepath
+from narbor.names.file import File
+from narbor.tasks.release import plan as planning
+from narbor.tasks.release import stage
+from narbor.tasks.release.plan import Candidate, Followed, LeftOut, Plan
+from narbor.tasks.release.stage import Circumstances, Unfit
+from narbor.tasks.release.wants import EXPRESSIONS, OWN_FILES
+from narbor.upstream.channel import At, ChannelServer
+from narbor.upstream.hydra import Hydra
+
+_EVALUATION: Final = re.compile(r"/eval/([0-9]{1,15})\Z")
+
+
+class Origin(Protocol):
+    """What releases are made from. All of it raises what the server raises that is asked."""
+
+    @property
+    def name(self) -> str:
+        """Whom to name in messages."""
+        ...
+
+    def find(self) -> Candidate | None:
+        """Return the newest that could be released; None where there is nothing."""
+        ...
+
+    def plan(self, candidate: Candidate) -> Plan:
+        """Return what the release will consist of."""
+        ...
+
+    def offered(self, plan: Plan) -> tuple[str, ...]:
+        """Return the names of the files that it gives to a release that has been planned."""
+        ...
+
+    def files(
+        self, library: Library, plan: Plan, at: Circumstances, keep: Keep
+    ) -> Iterator[File | Unfit]:
+        """Give these files, in the store and as they should be, or why one cannot be had."""
+        ...
+
+
+class FromHydra:
+    """Releases are evaluations of a jobset, their files products of builds."""
+
+    def __init__(self, followed: Followed, hydra: Hydra) -> None:
+        self._followed = followed
+        self._hydra = hydra
+
+    @property
+    def name(self) -> str:
+        """The Hydra, and what of it is followed."""
+        followed = self._followed
+        parts = filter(None, (followed.project, followed.jobset, followed.job))
+        return f"{self._hydra.name}: {'/'.join(parts)}"
+
+    def find(self) -> Candidate | None:
+        """Ask for the newest good evaluation."""
+        return planning.find(self._followed, self._hydra)
+
+    def plan(self, candidate: Candidate) -> Plan:
+        """Go through the evaluation."""
+        return planning.plan(self._followed, candidate, self._hydra)
+
+    def offered(self, plan: Plan) -> tuple[str, ...]:
+        """Return the names of the products."""
+        return tuple(chosen.file for chosen in plan.files)
+
+    def files(
+        self, library: Library, plan: Plan, at: Circumstances, keep: Keep
+    ) -> Iterator[File | Unfit]:
+        """Look at the products in the items that they lie in."""
+        return stage.products(library, plan, at, self._followed.wants)
+
+
+class FromChannel:
+    """Releases are those of another server, their files as its pages list them.
+
+    `patterns` are names of files, with `*`, `?` and `[abc]`.
+    """
+
+    def __init__(
+        self, channel: str, server: ChannelServer, store: str, patterns: tuple[str, ...] = ("*",)
+    ) -> None:
+        self._channel = channel
+        self._server = server
+        self._store = store
+        self._patterns = patterns
+        self._found: dict[str, tuple[At, tuple[Listed, ...]]] = {}
+
+    @property
+    def name(self) -> str:
+        """The address of the channel."""
+        return self._server.name
+
+    def find(self) -> Candidate | None:
+        """Ask where the channel is."""
+        at = self._server.at()
+        if at is None:
+            return None
+        page = self._server.page(at)
+        self._found[at.name.text] = at, tuple(each for each in page.files if self._wanted(each))
+        # What is known of an evaluation is when it came out, which is late enough.
+        return Candidate(at.name, Evaluation(0, page.published, None, {}, None))
+
+    def _wanted(self, listed: Listed) -> bool:
+        own = listed.name in OWN_FILES or listed.name.endswith(stage.HASH)
+        plain = not listed.name.startswith(".") and "/" not in listed.name
+        return plain and not own and any(fnmatchcase(listed.name, each) for each in self._patterns)
+
+    def plan(self, candidate: Candidate) -> Plan:
+        """Read what the release lists. Paths of other stores are left out."""
+        at, _ = self._found[candidate.name.text]
+        source = self._server.source(at)
+        number = _EVALUATION.search(source)
+        paths, foreign = set(), 0
+        for text in self._server.store_paths(at):
+            path = storepath.parse(text)
+            if path.store == self._store:
+                paths.add(path)
+            else:
+                foreign += 1
+        return Plan(
+            channel=self._channel,
+            name=candidate.name,
+            evaluation=int(number[1]) if number else 0,
+            source=source,
+            revision=at.revision,
+            files=(),
+            absent=(),
+            paths=tuple(sorted(paths, key=lambda path: path.base)),
+            packages=(),
+            left_out=LeftOut(outputs_of_other_stores=foreign),
+        )
+
+    def offered(self, plan: Plan) -> tuple[str, ...]:
+        """Return the names of the files that are wanted of its page."""
+        return tuple(listed.name for listed in self._found[plan.name.text][1])
+
+    def files(
+        self, library: Library, plan: Plan, at: Circumstances, keep: Keep
+    ) -> Iterator[File | Unfit]:
+        """Download the files, and hold them against the hashes of the page."""
+        there, listed = self._found[plan.name.text]
+        for each in listed:
+            what = f"{there.url}/{each.name}"
+            try:
+                root, seal = keep(checked(self._server.file(there, each), each.seal, what))
+            except (Rejected, Unavailable) as error:
+                yield Unfit(each.name, str(error), each.name == EXPRESSIONS)
+            else:
+                yield File(each.name, root, seal, at.made)
