@@ -6,23 +6,31 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from narbor.catalogue import Release
+from narbor.dag.reach import reach
 from narbor.formats import nar, sources
 from narbor.formats.mirrors import Mirrors
 from narbor.library import Library
+from narbor.library.reading import Reader
 from narbor.names.digest import Digest
+from narbor.names.file import File
 from narbor.names.tarball import ALGORITHMS, Unfetched
 from narbor.net.ftp import Ftp
 from narbor.net.http import Http
 from narbor.net.wire import Options as HttpOptions
 from narbor.tasks import checkouts, collect, tarballs
 from narbor.tasks.fetch import DiskFull
+from narbor.tasks.repair import Unrepaired, repair
 from narbor.tasks.tarballs import Done, Event, Failed, Fetched, Linked, Options, Wanted
+from narbor.tasks.verify import Verified, verify
+from narbor.upstream.directory import DirectoryCache
 from tests.fakes.ftp import FakeFtp
 from tests.fakes.upstream import FakeCache, Instead, Reset, Status
 from tests.library import store
@@ -279,6 +287,50 @@ def test_collections_keep_what_a_revision_has(library: Library, server: FakeCach
     assert isinstance(ended, collect.Collected) and ended.freed > 0
     assert library.tarball(digest(BIG)) is None
     assert content(library, digest(b"one")) == b"one"
+
+
+def test_a_damaged_one_is_found_let_go_of_and_fetched_again(
+    library: Library, server: FakeCache
+) -> None:
+    bring(library, entry(BIG, f"{server.url}/big.tar"), entry(b"one", f"{server.url}/one.tar"))
+    assert verified(library).damaged == ()
+    whole = library.tarball(digest(BIG))
+    assert whole is not None
+    leaf = next(each for each in reach(whole.root, Reader(library.blocks).node, lambda _: True))
+    library.blocks.delete([leaf])
+    found = verified(library)
+    (damaged,) = found.damaged
+    assert damaged.base == f"tarballs/sha512/{whole.sha512.hex}" and leaf in damaged.faults
+    (told,) = repair(library, found, DirectoryCache)
+    assert isinstance(told, Unrepaired) and "fetch it again" in told.reasons[0]
+    assert verified(library).damaged == ()
+    assert [name for name, _ in library.tarballs_of(OLD)] == ["one.tar"]
+    assert failures(bring(library, entry(BIG, f"{server.url}/big.tar"))) == {}
+    assert content(library, digest(BIG)) == BIG
+    assert verified(library).damaged == ()
+
+
+def test_a_damaged_file_of_a_release_is_found(library: Library) -> None:
+    release = Release("c", "nixos-25.05", 1, "source", NEW, 5)
+    library.catalogue.record_release(release, [])
+    with library.keeping() as keep:
+        root, seal = keep([BIG])
+        library.catalogue.record_files("c", release.name, [File("big.iso", root, seal, 1)])
+    assert verified(library).damaged == ()
+    leaf = next(each for each in reach(root, Reader(library.blocks).node, lambda _: True))
+    library.blocks.delete([leaf])
+    found = verified(library)
+    assert [each.base for each in found.damaged] == ["releases/c/nixos-25.05/big.iso"]
+    (told,) = repair(library, found, DirectoryCache)
+    assert isinstance(told, Unrepaired) and told.reasons == (found.damaged[0].reason,)
+
+
+def verified(library: Library) -> Verified:
+    """Read everything again."""
+    with ThreadPoolExecutor(2) as pool:
+        found = list(verify(library, pool))[-1]
+    assert isinstance(found, Verified)
+    return found
 
 
 # --- trees ---------------------------------------------------------------------------------------

@@ -93,6 +93,13 @@ class Tarballs(Files):
             )
             return gone.rowcount > 0
 
+    def drop_tarball(self, sha512: Digest) -> None:
+        """Take a tarball out of all revisions, since it can no longer be had."""
+        with self._database.writing() as connection:
+            query = "(SELECT id FROM tarball WHERE sha512 = ?)"
+            connection.execute(f"DELETE FROM named WHERE tarball = {query}", (sha512.value,))
+            connection.execute("DELETE FROM tarball WHERE sha512 = ?", (sha512.value,))
+
     def tarball(self, digest: Digest, revision: str | None = None) -> Tarball | None:
         """Return the tarball with this hash; with `revision`, if that one has it."""
         if digest.algorithm not in ALGORITHMS:

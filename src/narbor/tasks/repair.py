@@ -15,9 +15,17 @@ from narbor.formats.narinfo import Narinfo
 from narbor.formats.streams import decompress
 from narbor.formats.vouched import vouch
 from narbor.library import Library
+from narbor.names.digest import Digest
 from narbor.names.item import Item
 from narbor.names.keys import Keyring
-from narbor.tasks.verify import Damaged, Verified, check_item, check_renderings
+from narbor.tasks.verify import (
+    TARBALLS,
+    Damaged,
+    Verified,
+    check_block,
+    check_item,
+    check_renderings,
+)
 from narbor.upstream import Cache
 
 
@@ -65,9 +73,25 @@ def repair(
         item = library.item(damaged.base)
         if item is not None:
             yield _mend(library, item, damaged, open_upstream)
+        elif "/" in damaged.base:
+            yield _let_go(library, damaged)
     touched = {each.base for each in found.drifted} | {each.base for each in found.damaged}
     for base in sorted(touched):
         yield from _retire(library, base)
+
+
+def _let_go(library: Library, damaged: Damaged) -> Unrepaired:
+    """Let go of a damaged tarball, so that it is fetched again; a file of a release stays as it is.
+
+    What was fetched for items meanwhile may have made its blocks good, and these stay.
+    """
+    hex = damaged.base.removeprefix(TARBALLS)
+    if hex == damaged.base:
+        return Unrepaired(damaged.base, (damaged.reason,))
+    faults = [name for name in damaged.faults if check_block(library, name) is not None]
+    library.blocks.delete(faults)
+    library.catalogue.drop_tarball(Digest("sha512", bytes.fromhex(hex)))
+    return Unrepaired(damaged.base, ("let go of: `narbor tarballs` will fetch it again",))
 
 
 def _mend(

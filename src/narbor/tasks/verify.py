@@ -2,8 +2,9 @@
 
 First every block is read and held against its CID (its frame's checksum is checked on the way).
 Then every item is put together again: the NAR against its NarHash, the tree against the NAR piece
-by piece, what was advertised against its FileHash. Findings are given as they are made; which
-items share what is broken is known at the end.
+by piece, what was advertised against its FileHash. Files of releases and source tarballs are read
+against their SHA-256. Findings are given as they are made; which items share what is broken is
+known at the end.
 """
 
 from collections import defaultdict, deque
@@ -28,6 +29,7 @@ from narbor.names.item import Item, Rendering
 _BATCH: Final = 64  # blocks read by one job: at most 64 MiB
 _AHEAD: Final = 4  # jobs under way
 _REPORT: Final = 1024  # blocks between two reports
+TARBALLS: Final = "tarballs/sha512/"
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -52,7 +54,7 @@ class BadBlock:
 
 @dataclass(frozen=True, slots=True)
 class Damaged:
-    """An item that cannot be had whole.
+    """An item that cannot be had whole; for a file `base` is a path, as doors have it.
 
     `faults`: the blocks of it that are lost or bad, none if the DAG itself is wrong.
     `shared`: the base names of other damaged items that have one of them too.
@@ -116,6 +118,11 @@ def verify(library: Library, pool: Executor) -> Iterator[Finding]:
             yield finding
         elif isinstance(finding, Damaged):
             damaged.append(finding)
+    for finding in _files(library, pool):
+        if isinstance(finding, Damaged):
+            damaged.append(finding)
+        else:
+            yield finding
     whole = tuple(_with_shares(damaged))
     yield from whole
     used = {fault for each in damaged for fault in each.faults}
@@ -202,7 +209,7 @@ def check_item(library: Library, item: Item) -> Damaged | None:
         except NarborError as error:
             if library.catalogue.item(base) is None:
                 return None  # taken out meanwhile
-            return Damaged(base, str(error), tuple(_faults(library, root)))
+            return Damaged(base, str(error), tuple(_faults(library, root.tree, root.archive)))
     return None
 
 
@@ -222,10 +229,39 @@ def _equal(one: Iterator[splice.Piece], other: Iterator[splice.Piece]) -> bool:
     return all(piece == next(other, end) for piece in one) and next(other, end) is end
 
 
-def _faults(library: Library, root: Root) -> Iterator[Cid]:
-    """Give the blocks under both roots of an item that are lost or bad."""
+def _files(library: Library, pool: Executor) -> Iterator[Damaged | Progress]:
+    size = 0
+    results = ahead(pool, lambda each: _check_file(library, *each), _kept_files(library))
+    for done, (read, damage) in enumerate(results, 1):
+        size += read
+        if damage is not None:
+            yield damage
+        yield Progress("files", done, size)
+
+
+def _kept_files(library: Library) -> Iterator[tuple[str, Cid, Seal]]:
+    """Give the files that are no items: paths, roots and seals."""
+    for release in library.catalogue.releases():
+        for file in library.files(release.channel, release.name):
+            yield f"releases/{release.channel}/{release.name}/{file.name}", file.root, file.seal
+    for tarball in library.catalogue.tarballs():
+        seal = Seal(tarball.sha256, tarball.size)
+        yield f"{TARBALLS}{tarball.sha512.hex}", tarball.root, seal
+
+
+def _check_file(library: Library, path: str, root: Cid, seal: Seal) -> tuple[int, Damaged | None]:
+    try:
+        for _ in checked(library.content(root), seal, path):
+            pass
+    except NarborError as error:
+        return seal.size, Damaged(path, str(error), tuple(_faults(library, root)))
+    return seal.size, None
+
+
+def _faults(library: Library, *roots: Cid) -> Iterator[Cid]:
+    """Give the blocks under some roots that are lost or bad."""
     seen: set[Cid] = set()
-    waiting = [root.tree, root.archive]
+    waiting = list(roots)
     while waiting:
         here = waiting.pop()
         if here in seen:
