@@ -65,7 +65,7 @@ def test_nix_builds_from_nginx_with_what_rsync_carried(
     world: World, exported: Path, new_machine: NewMachine, tmp_path: Path
 ) -> None:
     carried = tmp_path / "carried"
-    rsync("--archive", "--exclude=/.narbor", f"{exported}/", carried)
+    rsync("--archive", "--exclude=.narbor", f"{exported}/", carried)
     path = world.generations[0]["world"]
     with servers.nginx(carried, tmp_path / "nginx") as server:
         machine = new_machine(substituters=server.url, max_jobs="0")
@@ -77,7 +77,7 @@ def test_nix_builds_from_nginx_with_what_rsync_carried(
 
 def test_rsync_carries_only_what_is_new(world: World, mirrored: Mirrored, tmp_path: Path) -> None:
     out, carried = tmp_path / "out", tmp_path / "carried"
-    words = ("--archive", "--delete", "--exclude=/.narbor", f"{out}/", carried)
+    words = ("--archive", "--delete", "--exclude=.narbor", f"{out}/", carried)
     narbor = mirrored.narbor
     old, new = world.generations[0]["jq"], world.generations[1]["jq"]
     narbor.run("export", str(out), old)

@@ -163,3 +163,32 @@ def test_over_tls_nix_speaks_http2(published: Published, tmp_path: Path) -> None
     answered = re.findall(r'" (\d+) \d+ [\d.]+ "', log.read_text())
     assert set(answered) == {"200"}
     assert log.read_text().count(' HTTP/2" ') == len(answered)
+
+
+def test_an_exported_folder_gives_the_same(published: Published, tmp_path: Path) -> None:
+    """Content addresses, logs and symbols, by `file://`: nobody serves."""
+    library = wiring.open_library(config.load(published.narbor.home, None, {}), write=True)
+    for file in (published.cache / "realisations").iterdir():
+        library.keep_realisation(file.name.removesuffix(".doi"), file.read_bytes())
+    library.close()
+    out = tmp_path / "out"
+    published.narbor.run("export", str(out), "--logs", "--listings")
+    shared = {published.source: "/world", out: "/carried"}
+    machine = suite.Machine(published.root, tmp_path / "taker", shared)
+    machine.configure(
+        **FEATURES,
+        substituters="file:///carried",
+        max_jobs="0",
+        require_sigs="true",
+        trusted_public_keys=published.key,
+    )
+    got = machine.run("nix-build", "--no-out-link", "/world/all.nix", "-A", "above").strip()
+    assert machine.run("cat", f"{got}/below/text") == "hello\n"
+    below = published.derivations["below"]
+    assert machine.run("nix", "log", below) == "building below\n"
+    (theirs,) = (published.cache / "debuginfo").iterdir()
+    ours = json.loads((out / "debuginfo" / theirs.name).read_bytes())
+    assert ours["member"] == json.loads(theirs.read_bytes())["member"]
+    assert (out / "debuginfo" / ours["archive"]).resolve().is_file()
+    listed = json.loads((out / f"{Path(got).name[:32]}.ls").read_bytes())
+    assert listed["root"]["entries"]["below"]["type"] == "symlink"

@@ -69,9 +69,9 @@ def done(events: list[Event]) -> Done:
     return last
 
 
-def form(compression: str, **others: bool) -> Options:
+def form(compression: str, delete: bool = False) -> Options:
     """Return options for a compression."""
-    return Options(Form(cast("Compression", compression), 0), **others)
+    return Options(Form(cast("Compression", compression), 0), delete)
 
 
 def grown(library: Library) -> list[Item]:
@@ -141,7 +141,7 @@ def test_delete_takes_what_is_no_longer_here_and_nothing_of_others(tmp_path: Pat
         low, middle, top = grown(library)
         out = tmp_path / "out"
         run(library, out)
-        for foreign in ("index.html", "nar/README", f"{'0' * 32}.ls"):
+        for foreign in ("index.html", "nar/README", "log.ls"):
             (out / foreign).write_text("another's")
         library.catalogue.remove([top.path.base, middle.path.base])
         kept = done(run(library, out))

@@ -1,12 +1,15 @@
 """What the catalogue keeps beside items: pins, failures, conflicts, admissions, logs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 from narbor.catalogue import record, rows
 from narbor.catalogue.items import Items
 from narbor.catalogue.values import ADMIT, Admission, Claim, Conflict, Failure, Pin
 from narbor.errors import Refused
 from narbor.names.item import Rendering
+
+_PAGE: Final = 1000
 
 
 class NotAnItemName(Refused):
@@ -152,3 +155,24 @@ class Notes(Items):
         """Return the text of a realisation."""
         found = self._database.rows("SELECT text FROM realisation WHERE id = ?", (id,))
         return bytes(found[0][0]) if found else None
+
+    def realisations(self) -> Iterator[tuple[str, bytes]]:
+        """Give all realisations, by id."""
+        query = f"SELECT id, text FROM realisation WHERE id > ? ORDER BY id LIMIT {_PAGE}"
+        last = ""
+        while page := self._database.rows(query, (last,)):
+            yield from ((id, bytes(text)) for id, text in page)
+            last = page[-1][0]
+
+    def debug_files(self) -> Iterator[tuple[str, str, str]]:
+        """Give all debug symbols that are here: build id, base name of the item, path in it."""
+        query = (
+            "SELECT build_id.id, item, hash, name, member FROM build_id "
+            "JOIN item ON item.id = build_id.item WHERE (build_id.id, item) > (?, ?) "
+            f"ORDER BY build_id.id, item LIMIT {_PAGE}"
+        )
+        last: tuple[bytes, int] = (b"", 0)
+        while page := self._database.rows(query, last):
+            for id, _, key, name, member in page:
+                yield id.hex(), f"{rows.hash_part(key)}-{name}", member
+            last = (page[-1][0], page[-1][1])

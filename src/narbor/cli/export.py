@@ -13,11 +13,13 @@ from narbor.catalogue import Release
 from narbor.cli import options, store, tarballs
 from narbor.cli.options import Commands
 from narbor.cli.out import Bar, Out, amount
+from narbor.doors import listing
 from narbor.errors import Refused
 from narbor.formats import packing
 from narbor.library import Library
 from narbor.names.item import Item
 from narbor.tasks import cachetree, export
+from narbor.tasks.asidetree import Beside
 from narbor.tasks.cachetree import Deleted, Exported, Failed, Form
 from narbor.tasks.export import Done, Event, Options
 from narbor.tasks.releasetree import Carried
@@ -55,6 +57,10 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--views", action="store_true", help="in each release a cache of its own, of hard links"
     )
+    parser.add_argument("--logs", action="store_true", help="write build logs too")
+    parser.add_argument(
+        "--listings", action="store_true", help="write the trees of items too, as HASH.ls"
+    )
     parser.add_argument(
         "--delete", action="store_true", help="take away what is not exported (any more)"
     )
@@ -71,7 +77,8 @@ def run(args: argparse.Namespace, out: Out) -> int:
         roots, releases, unknown = _what(args, library)
         keys = wiring.signing_keys(config)
         form = Form(args.compression, level, keys, config.serve.priority, args.dry_run)
-        how = Options(form, args.delete, args.views)
+        beside = Beside(listing.write if args.listings else None, args.logs)
+        how = Options(form, args.delete, args.views, beside)
         failed = _follow(args.folder, library, roots, releases, how, _expected(args, library), out)
         if library.revisions() and not (args.paths or args.release or args.dry_run):
             tarballs.export(library, args.folder / "tarballs", out)
@@ -204,7 +211,7 @@ def _tell(event: Event, how: Options, bar: Bar, out: Out) -> None:
 def _summary(done: Done, dry: bool) -> str:
     would = "would be " if dry else ""
     text = f"{done.items:,} items, {done.written:,} {would}written"
-    text += f" and {done.files:,} files of releases ({amount(done.size)})" if done.files else ""
+    text += f" and {done.files:,} other files ({amount(done.size)})" if done.files else ""
     text += "" if done.files else f" ({amount(done.size)})"
     text += (
         f", {done.deleted:,} files {would}deleted ({amount(done.freed)})" if done.deleted else ""

@@ -1,6 +1,7 @@
 """Write what doors show into a folder that any program can carry: a plain cache, and channels.
 
     nix-cache-info  HASH.narinfo  nar/...           the cache (tasks/cachetree.py)
+    HASH.ls  log/  realisations/  debuginfo/        what stands beside (tasks/asidetree.py)
     releases/CHANNEL/RELEASE/...  channels/CHANNEL  releases and pointers (tasks/releasetree.py)
     lastsync                                        when it was last brought up to date
 
@@ -16,6 +17,7 @@ from typing import Final, TypeAlias
 from narbor.catalogue import Release
 from narbor.library import Library
 from narbor.names.item import Item
+from narbor.tasks.asidetree import AsideTree, Beside
 from narbor.tasks.cachetree import INFO, CacheTree, Deleted, Exported, Failed, Form
 from narbor.tasks.releasetree import Carried, ReleaseTree
 from narbor.tasks.tree import Tree
@@ -28,12 +30,13 @@ STAMP: Final = "lastsync"
 class Options:
     """How to export. `delete`: take away what is not exported (any more).
 
-    `views`: in each release a cache of its own, of hard links.
+    `views`: in each release a cache of its own, of hard links. `beside`: listings and logs.
     """
 
     form: Form = field(default_factory=Form)
     delete: bool = False
     views: bool = False
+    beside: Beside = field(default_factory=Beside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +71,10 @@ def export(
     """
     cache = CacheTree(library, tree, options.form, pool)
     shelf = ReleaseTree(library, tree, cache.info(), options.views, options.form.dry)
+    aside = AsideTree(library, tree, options.beside, options.form.dry)
     count = _Count()
     try:
-        for event in _steps(cache, shelf, roots, releases, options.delete):
+        for event in _steps(cache, aside, shelf, roots, releases, options.delete):
             count.add(event)
             yield event
         if not options.form.dry:
@@ -82,15 +86,22 @@ def export(
 
 def _steps(
     cache: CacheTree,
+    aside: AsideTree,
     shelf: ReleaseTree,
     roots: Iterable[Item],
     releases: Iterable[Release],
     delete: bool,
 ) -> Generator[Event, None, None]:
-    yield from cache.write(roots)
+    bases = []
+    for event in cache.write(roots):
+        if isinstance(event, Exported):
+            bases.append(event.path.rpartition("/")[2])
+        yield event
+    yield from aside.write(bases)
     yield from shelf.write(releases)
     if delete:
         yield from shelf.sweep()
+        yield from aside.sweep()
         yield from cache.sweep()
 
 
