@@ -73,6 +73,25 @@ def test_nix_takes_files_by_their_hash(machine: suite.Machine, tmp_path: Path) -
             assert inside.read_bytes() == CONTENT
 
 
+def test_curl_takes_them_as_the_builder_of_nixpkgs_does(tmp_path: Path) -> None:
+    """The mirror, a slash, the algorithm (none for SRI), a slash, the hash as it was written."""
+    contents = [b"%d" % number for number in range(64)]
+    digests = [Digest("sha256", hashlib.sha256(each).digest()) for each in contents]
+    assert any("/" in hash.sri for hash in digests) and any("+" in hash.sri for hash in digests)
+    with upstream(tmp_path) as (fake, narbor):
+        entries = []
+        for content, hash in zip(contents, digests, strict=True):
+            fake.files[f"/{hash.hex}"] = content
+            entries.append({"hash": hash.sri, "url": f"{fake.url}/{hash.hex}"})
+        (tmp_path / "list.json").write_text(json.dumps(entries))
+        narbor.run("tarballs", "--list", str(tmp_path / "list.json"))
+    with narbor.server() as server:
+        urls = [f"{server.url}/tarballs//{hash.sri}" for hash in digests]
+        urls += [f"{server.url}/tarballs/sha256/{hash.nix32}" for hash in digests]
+        assert b"HTTP/1.1 200" in servers.curl("--location", "--head", urls[0])
+        assert servers.curl("--location", *urls) == b"".join(contents * 2)
+
+
 def test_nix_substitutes_a_tree_out_of_git(machine: suite.Machine, tmp_path: Path) -> None:
     """It needs no signature: its path is that of a fixed output, which the content has."""
     repository = tmp_path / "repository"
