@@ -6,6 +6,8 @@ import json
 import lzma
 import os
 import stat
+import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +21,7 @@ from narbor.names.file import File
 from tests.cli.program import Program
 from tests.cli.test_release import configure, table
 from tests.fakes.channel import NAME, Channel
-from tests.fakes.upstream import FakeCache
+from tests.fakes.upstream import FakeCache, Stall
 from tests.tasks.test_tarballs import git
 
 REVISION = "c" * 40
@@ -267,6 +269,26 @@ def test_a_channel_with_tarballs_has_them_after_its_release(
     # Those are the channels that are meant when none is named.
     done = narbor("tarballs", PATH=path)
     assert done.returncode == 0 and f"{commit}: 0 fetched (0 B), 1 were here" in done.stderr
+
+
+def test_one_that_is_killed_leaves_what_it_had(
+    narbor: Program, server: FakeCache, tmp_path: Path
+) -> None:
+    file, table = listed(tmp_path, server), mirrors(tmp_path, server)
+    words = ("tarballs", "--list", file, "--mirrors", table, "--jobs", "1", "--revision", "r1")
+    server.fail("/mirror/two.tar", Stall(1))
+    with subprocess.Popen(
+        [sys.executable, "-m", "narbor", *words],
+        env=narbor.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        server.wait_for("/mirror/two.tar")
+        process.kill()
+    assert narbor("collect").returncode == 0
+    again = narbor(*words)
+    assert again.returncode == 0 and "r1: 1 fetched (3 B), 1 were here, 0 failed" in again.stderr
+    assert narbor("verify").returncode == 0
 
 
 def test_a_list_that_is_none_is_refused(narbor: Program, tmp_path: Path) -> None:
