@@ -21,6 +21,7 @@ from narbor.names.file import File
 from tests.cli.program import Program
 from tests.cli.test_release import configure, table
 from tests.fakes.channel import NAME, Channel
+from tests.fakes.ftp import FakeFtp
 from tests.fakes.upstream import FakeCache, Stall
 from tests.tasks.test_tarballs import git
 
@@ -269,6 +270,18 @@ def test_a_channel_with_tarballs_has_them_after_its_release(
     # Those are the channels that are meant when none is named.
     done = narbor("tarballs", PATH=path)
     assert done.returncode == 0 and f"{commit}: 0 fetched (0 B), 1 were here" in done.stderr
+
+
+def test_ftp_is_spoken_too_and_status_counts(narbor: Program, tmp_path: Path) -> None:
+    with FakeFtp() as fake:
+        fake.files["/pub/one.tar"] = b"one"
+        entry = {"url": f"{fake.url}/pub/one.tar", "hash": sri(b"one")}
+        (tmp_path / "list.json").write_text(json.dumps([entry]))
+        done = narbor("tarballs", "--list", str(tmp_path / "list.json"))
+    assert done.returncode == 0, done.stderr
+    said = json.loads(narbor("--json", "status").stdout)
+    assert (said["tarballs"], said["tarballSize"]) == (1, 3)
+    assert "1 sources, 3 B" in narbor("status").stdout
 
 
 def test_one_that_is_killed_leaves_what_it_had(

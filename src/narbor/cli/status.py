@@ -22,6 +22,8 @@ def run(args: argparse.Namespace, out: Out) -> int:
         sizes = library.sizes()
         hidden = tuple(library.hidden())
         free = library.free_bytes()
+        tarballs, tarball_size = library.catalogue.tarball_totals()
+        channels = library.channels()
     at_rest = wiring.at_rest(config)
     facts: dict[str, object] = {
         "home": str(config.home),
@@ -34,6 +36,9 @@ def run(args: argparse.Namespace, out: Out) -> int:
         "failures": sizes.failures,
         "conflicts": sizes.conflicts,
         "logs": sizes.logs,
+        "tarballs": tarballs,
+        "tarballSize": tarball_size,
+        "channels": {each.name: each.current for each in channels},
         "hidden": {each.base: list(each.missing) for each in hidden},
     }
     lines = [
@@ -41,9 +46,12 @@ def run(args: argparse.Namespace, out: Out) -> int:
         f"items      {sizes.items:,} of {config.store}, {amount(sizes.nar_size)} as NARs",
         f"at rest    {amount(at_rest)}{_share(at_rest, sizes.nar_size)}, {amount(free)} free",
         f"pins       {sizes.pins:,}",
+        *(f"channel    {each.name} at {each.current or 'no release yet'}" for each in channels),
         f"failed     {sizes.failures:,}, conflicts {sizes.conflicts:,} (narbor failed)",
         f"hidden     {len(hidden):,} items whose references are not all here",
     ]
+    if tarballs:
+        lines.insert(2, f"tarballs   {tarballs:,} sources, {amount(tarball_size)}")
     for each in hidden[:SHOWN]:
         lines.append(f"           {each.base} lacks {', '.join(each.missing[:3])}")
     if len(hidden) > SHOWN:
