@@ -1,6 +1,7 @@
 """`narbor export DIR [PATH...]`: a folder that nginx, rsync or a USB stick can carry."""
 
 import argparse
+import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -169,7 +170,7 @@ def _follow(
         if not how.form.dry:
             stack.enter_context(tree.owned(export.MARKS))
         bar = stack.enter_context(out.bar("export"))
-        pool = stack.enter_context(ThreadPoolExecutor())
+        pool = stack.enter_context(ThreadPoolExecutor(os.cpu_count()))
         now = int(time.time())
         events = export.export(library, tree, roots, releases, how, pool, now)
         stack.enter_context(closing(events))

@@ -11,13 +11,14 @@ Only of items that stand in the folder, so it is written after them and taken aw
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 from typing import Final
 
 from narbor.errors import Refused, Unavailable
 from narbor.library import Library
 from narbor.library.reading import Entry
+from narbor.names.item import Item
 from narbor.tasks import cachetree
 from narbor.tasks.cachetree import Deleted
 from narbor.tasks.releasetree import Carried
@@ -54,15 +55,13 @@ class AsideTree:
         self._dry = dry
         self._kept: set[str] = set()
 
-    def write(self, bases: Iterable[str]) -> Iterator[Carried]:
-        """Write what there is beside the items with these base names."""
-        here = set()
-        for base in bases:
-            here.add(base[:32])
-            if self._beside.listing is not None:
-                yield from self._listing(base, self._beside.listing)
-            if self._beside.logs:
-                yield from self._log(base)
+    def write(self, here: Set[str]) -> Iterator[Carried]:
+        """Write what there is beside the items with these hash parts."""
+        for hash_part in sorted(here) if self._beside.listing or self._beside.logs else ():
+            item = self._library.find(hash_part)
+            if item is not None:
+                yield from self._listing(item)
+                yield from self._log(item)
         for id, text in self._library.catalogue.realisations():
             if _ID.fullmatch(id) and _speaks_of(text)[:32] in here:
                 yield from self._put(realisation_path(id), text)
@@ -75,15 +74,16 @@ class AsideTree:
     def _url(self, base: str) -> str | None:
         return cachetree.archive_of(self._tree, f"{base[:32]}.narinfo")
 
-    def _listing(self, base: str, write: Listing) -> Iterator[Carried]:
+    def _listing(self, item: Item) -> Iterator[Carried]:
         """A tree never changes: what stands there is right."""
-        name = f"{base[:32]}.ls"
-        item = self._library.item(base)
+        if self._beside.listing is None:
+            return
+        name = f"{item.path.hash_part}.ls"
         self._kept.add(name)
-        if item is None or self._dry or self._tree.size(name) is not None:
+        if self._dry or self._tree.size(name) is not None:
             return
         try:
-            staged = self._tree.stage(write(self._library.entries(item)))
+            staged = self._tree.stage(self._beside.listing(self._library.entries(item)))
         except TreeFull:
             raise
         except (Refused, Unavailable):
@@ -91,12 +91,11 @@ class AsideTree:
         self._tree.place(staged, name)
         yield Carried(name, self._tree.size(name) or 0)
 
-    def _log(self, base: str) -> Iterator[Carried]:
-        item = self._library.item(base)
-        name = item.deriver if item is not None else None
-        text = self._library.log(name) if name is not None else None
-        if text is not None:
-            yield from self._put(f"log/{name}", text)
+    def _log(self, item: Item) -> Iterator[Carried]:
+        if self._beside.logs and item.deriver is not None:
+            text = self._library.log(item.deriver)
+            if text is not None:
+                yield from self._put(f"log/{item.deriver}", text)
 
     def _put(self, name: str, content: bytes) -> Iterator[Carried]:
         if name in self._kept:

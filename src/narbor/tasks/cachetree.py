@@ -8,7 +8,7 @@ holds at every moment, also when the writer is killed.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence, Set
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from itertools import islice
@@ -34,6 +34,7 @@ _SUFFIX: Final = {"none": "", "zstd": ".zst", "xz": ".xz"}
 NARINFO: Final = re.compile(r"[0-9a-z]{32}\.narinfo")
 ARCHIVE: Final = re.compile(r"[0-9a-z]{52}\.nar(\.[a-z0-9]+)?")
 _GROUP: Final = 256  # narinfos that are put in place together
+_AHEAD: Final = 128  # items under way: a large one, as xz, does not hold up the others
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +157,11 @@ class CacheTree:
         text = f"StoreDir: {self._library.store}\nWantMassQuery: 1\nPriority: {priority}\n"
         return text.encode()
 
+    @property
+    def hashes(self) -> Set[str]:
+        """The hash parts of all items that stand in the tree, and are to stand there."""
+        return self._hashes
+
     # --- items ---------------------------------------------------------------------------------
 
     def write(self, roots: Iterable[Item]) -> Iterator[Exported | Failed]:
@@ -163,11 +169,12 @@ class CacheTree:
         if not self._form.dry:
             self._tree.mkdir("nar")
             self._tree.write(INFO, self.info())
-        results = ahead(self._pool, self._archived, ordered(self._library, roots))
+        items = ordered(self._library, roots)
+        results = ahead(self._pool, self._archived, items, _AHEAD)
         while group := list(islice(results, _GROUP)):
             if not self._form.dry and any(isinstance(each, _Ready) and each.size for each in group):
                 self._tree.sync("nar")
-            for each in ahead(self._pool, self._told, group):
+            for each in ahead(self._pool, self._told, group, _AHEAD):
                 yield self._placed(each)
             if not self._form.dry:
                 self._tree.sync()

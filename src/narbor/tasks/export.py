@@ -92,12 +92,8 @@ def _steps(
     releases: Iterable[Release],
     delete: bool,
 ) -> Generator[Event, None, None]:
-    bases = []
-    for event in cache.write(roots):
-        if isinstance(event, Exported):
-            bases.append(event.path.rpartition("/")[2])
-        yield event
-    yield from aside.write(bases)
+    yield from cache.write(roots)
+    yield from aside.write(cache.hashes)
     yield from shelf.write(releases)
     if delete:
         yield from shelf.sweep()

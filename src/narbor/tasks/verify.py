@@ -129,13 +129,15 @@ def verify(library: Library, pool: Executor) -> Iterator[Finding]:
     yield Verified(blocks, items, whole, tuple(drifted), tuple(n for n in bad if n not in used))
 
 
-def ahead(pool: Executor, work: Callable[[In], Out], given: Iterable[In]) -> Iterator[Out]:
-    """Give the results in order, with a few jobs under way."""
+def ahead(
+    pool: Executor, work: Callable[[In], Out], given: Iterable[In], most: int = _AHEAD
+) -> Iterator[Out]:
+    """Give the results in order, with a few jobs under way, or up to `most`."""
     jobs: deque[Future[Out]] = deque()
     try:
         for each in given:
             jobs.append(pool.submit(work, each))
-            if len(jobs) > _AHEAD:
+            if len(jobs) > most:
                 yield jobs.popleft().result()
         while jobs:
             yield jobs.popleft().result()
