@@ -4,7 +4,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 
 from narbor import wiring
@@ -108,6 +108,7 @@ def terms(config: Config, channel: Channel) -> Terms:
         ),
         Retention(channel.keep, seconds, channel.pinned),
         programs=channel.name.startswith("nixos"),
+        every=channel.every,
     )
 
 
@@ -164,13 +165,16 @@ def _shown(channel: Channel, steps: Iterable[Event], out: Out) -> tuple[Publishe
     """Follow the steps to their end; return what was published, and the exit code."""
     published: Published | None = None
     code = 0
-    with out.bar(channel.name) as bar:
+    with ExitStack() as stack:
+        bar: Bar | None = None
         for step in steps:
             if isinstance(step, Published):
                 published = step
             code |= isinstance(step, Unfit)
             if out.json:
                 _tell(channel, step, out)
+            if bar is None and not isinstance(step, Nothing | Removed):
+                bar = stack.enter_context(out.bar(channel.name))
             _say(step, bar, out)
     return published, code
 
@@ -200,28 +204,29 @@ def _tell(channel: Channel, step: Event, out: Out) -> None:
     out.event(facts)
 
 
-def _say(step: Event, bar: Bar, out: Out) -> None:
+def _say(step: Event, bar: Bar | None, out: Out) -> None:
+    say = out.say if bar is None else bar.say
     match step:
         case Nothing(channel, name, reason):
-            bar.say(f"{channel}: {name + ': ' if name else ''}{reason}")
+            say(f"{channel}: {name + ': ' if name else ''}{reason}")
         case Planned(plan, files):
-            bar.say(
+            say(
                 f"{plan.channel}: {plan.name} of {plan.source}: "
                 f"{len(plan.paths):,} paths, {len(files)} files"
             )
             for each in plan.absent:
-                bar.say(f"{plan.channel}: without {each.want.file or each.want.job}: {each.reason}")
+                say(f"{plan.channel}: without {each.want.file or each.want.job}: {each.reason}")
         case Sized(channel, name, items, size):
-            bar.say(f"{channel}: {name}: {items:,} items to download, {amount(size)}")
+            say(f"{channel}: {name}: {items:,} items to download, {amount(size)}")
         case Unfit(file, reason):
             out.warn(f"failed: {file}: {reason}")
         case Published():
-            bar.say(_spelt(step))
+            say(_spelt(step))
         case Removed(channel, name):
-            bar.say(f"{channel}: {name} was taken out; `narbor collect` frees its room")
+            say(f"{channel}: {name} was taken out; `narbor collect` frees its room")
         case Made():
             pass
-        case _:
+        case _ if bar is not None:
             _follow(step, bar, out)
 
 

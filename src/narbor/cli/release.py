@@ -161,7 +161,7 @@ def _facts(release: Release) -> dict[str, object]:
 
 
 def show(args: argparse.Namespace, out: Out) -> int:
-    """Show a release; 1 when it lacks something."""
+    """Show a release; 1 when paths are missing."""
     with store.opened(args) as (config, library):
         release = _release(library, args.channel, args.release)
         if args.why is not None:
@@ -190,7 +190,7 @@ def show(args: argparse.Namespace, out: Out) -> int:
             *_missing_lines(lacking, out.verbose),
         ]
         out.result(document, "\n".join(lines))
-        return 1 if lacking or without else 0
+        return 1 if lacking else 0
 
 
 def _when(release: Release) -> str:

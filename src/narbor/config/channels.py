@@ -50,6 +50,7 @@ class Channel(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_
     job: Word | None = None
     input: Word = "nixpkgs"
     prefix: str | None = None
+    every: bool = False
     builds: bool = True
     systems: tuple[Word, ...] = ()
     names: tuple[Word, ...] = ()

@@ -458,3 +458,31 @@ def test_what_is_no_tarball_stays_as_it_is(maker: Maker) -> None:
     assert maker.read("nixexprs.tar.xz") == b"junk"
     assert any("stays without programs.sqlite" in event.text for event in only(Noted, events))
     assert maker.at() == NAME
+
+
+def test_what_came_while_nobody_looked_is_caught_up_with(maker: Maker) -> None:
+    every = replace(maker.terms, every=True)
+    for number in (1, 2):
+        maker.farm.evaluate(release(806300 + number))
+    maker(terms=every)
+    # At first there is no last one to go on from.
+    assert maker.names() == [release(806302)]
+    bad = maker.farm.evaluate(release(806303))
+    job(maker.farm, "tested").buildstatus = 1
+    late = maker.farm.evaluate(release(806304))
+    unfinished = maker.farm.hydra.build(late, "nixpkgs.late.x86_64-linux", finished=0)
+    maker.farm.evaluate(release(806305))
+    lose(maker.farm.cache, job(maker.farm, "nixpkgs.extra-806305.x86_64-linux"))
+    for number in (6, 7):
+        maker.farm.evaluate(release(806300 + number))
+    events = maker(terms=every)
+    assert maker.names() == [release(806300 + number) for number in (7, 6, 2)]
+    assert maker.at() == release(806307)
+    notes = [event.text for event in only(Noted, events)]
+    assert [("unfinished" in text, "held back" in text) for text in notes] == [
+        (True, False),
+        (False, True),
+    ]
+    assert bad.id < late.id
+    assert not unfinished.finished
+    assert only(Published, maker(terms=every)) == []

@@ -20,6 +20,7 @@ from narbor.library import Library
 from narbor.library.admission import Keep
 from narbor.names import release as names
 from narbor.names.file import File
+from narbor.names.release import BackInTime
 from narbor.names.storepath import StorePath
 from narbor.tasks import mirror as mirroring
 from narbor.tasks.mirror import Options
@@ -28,7 +29,7 @@ from narbor.tasks.progress import Found, Noted, Progress, Skipped
 from narbor.tasks.release import descriptions, index, stage
 from narbor.tasks.release import plan as planning
 from narbor.tasks.release.origin import Origin
-from narbor.tasks.release.plan import Candidate, Followed, Plan
+from narbor.tasks.release.plan import Candidate, Followed, Plan, Unfinished
 from narbor.tasks.release.retention import Retention, expendable
 from narbor.tasks.release.stage import Unfit
 from narbor.tasks.release.wants import EXPRESSIONS
@@ -51,7 +52,8 @@ class Terms:
 
     `target` is the cache that they name. `allowed` tells how many of so many listed paths may be
     missing. `mirror` says how to fetch; what is fetched is not pinned: the release keeps it. With
-    `programs` the expressions get an index of programs, where they have none.
+    `programs` the expressions get an index of programs, where they have none. With `every`, all
+    evaluations are released that were good since the last one, and not only the newest.
     """
 
     followed: Followed
@@ -60,6 +62,7 @@ class Terms:
     mirror: Options = field(default_factory=Options)
     retention: Retention = field(default_factory=Retention)
     programs: bool = False
+    every: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,8 @@ def make(
     if channel is not None and channel.frozen:
         yield Nothing(followed.channel, channel.current, "the channel is frozen")
         return
+    if terms.every:
+        yield from _missed(terms, origin, library, upstreams, clock)
     candidate = origin.find()
     if candidate is None:
         raise NothingFinished(f"{followed.channel}: nothing is finished at {origin.name}")
@@ -148,6 +153,27 @@ def make(
         reason = "the channel was moved to it" if moved else "it is published already"
         yield Nothing(followed.channel, candidate.name.text, reason)
     yield from retain(library, followed.channel, terms.retention, clock())
+
+
+def _missed(
+    terms: Terms,
+    origin: Origin,
+    library: Library,
+    upstreams: Sequence[Upstream],
+    clock: Callable[[], int],
+) -> Iterator[Event]:
+    """Make the releases that came while nobody looked; one that cannot be made stops no other."""
+    channel = terms.followed.channel
+    known = (each.evaluation for each in library.releases(channel) if each.published is not None)
+    since = max(filter(None, known), default=None)
+    if since is None:
+        return  # at first, the newest is where to begin
+    for candidate in origin.missed(since):
+        try:
+            if planning.due(terms.followed, candidate, library.catalogue):
+                yield from _release(terms, candidate, origin, library, upstreams, clock)
+        except (BackInTime, HeldBack, Unfinished) as error:
+            yield Noted(str(error))
 
 
 def wanted(terms: Terms, origin: Origin, library: Library) -> Plan | None:

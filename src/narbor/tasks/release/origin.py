@@ -11,7 +11,7 @@ from narbor.formats.releasepage import Listed
 from narbor.formats.streams import checked
 from narbor.library import Library
 from narbor.library.admission import Keep
-from narbor.names import storepath
+from narbor.names import release, storepath
 from narbor.names.file import File
 from narbor.tasks.release import plan as planning
 from narbor.tasks.release import stage
@@ -34,6 +34,10 @@ class Origin(Protocol):
 
     def find(self) -> Candidate | None:
         """Return the newest that could be released; None where there is nothing."""
+        ...
+
+    def missed(self, since: int) -> Iterator[Candidate]:
+        """Give what could have been released since an evaluation (its number), the oldest first."""
         ...
 
     def plan(self, candidate: Candidate) -> Plan:
@@ -68,6 +72,34 @@ class FromHydra:
     def find(self) -> Candidate | None:
         """Ask for the newest good evaluation."""
         return planning.find(self._followed, self._hydra)
+
+    def missed(self, since: int) -> Iterator[Candidate]:
+        """Go back through the evaluations of the jobset."""
+        followed, ids = self._followed, []
+        for each in self._hydra.evaluations(followed.project, followed.jobset):
+            if each.id <= since:
+                break
+            ids.append(each.id)
+        for id in reversed(ids):
+            found = self._of(id)
+            if found is not None:
+                yield found
+
+    def _of(self, id: int) -> Candidate | None:
+        """Return an evaluation as a candidate; None where the job that tells did not succeed."""
+        followed, evaluation = self._followed, self._hydra.evaluation(id)
+        name = f"{followed.channel}-{id}"
+        if followed.job is not None:
+            build = self._hydra.job(id, followed.job)
+            if build is None or not build.succeeded:
+                return None
+            name = build.name
+        if evaluation is None:
+            return None
+        try:
+            return Candidate(release.parse(name), evaluation)
+        except release.MalformedRelease:
+            return Candidate(release.parse(f"{followed.channel}-{id}"), evaluation)
 
     def plan(self, candidate: Candidate) -> Plan:
         """Go through the evaluation."""
@@ -118,6 +150,10 @@ class FromChannel:
         own = listed.name in OWN_FILES or listed.name.endswith(stage.HASH)
         plain = not listed.name.startswith(".") and "/" not in listed.name
         return plain and not own and any(fnmatchcase(listed.name, each) for each in self._patterns)
+
+    def missed(self, since: int) -> Iterator[Candidate]:
+        """Give nothing: a channel does not tell where it was."""
+        return iter(())
 
     def plan(self, candidate: Candidate) -> Plan:
         """Read what the release lists. Paths of other stores are left out."""
