@@ -272,6 +272,29 @@ def test_a_channel_with_tarballs_has_them_after_its_release(
     assert done.returncode == 0 and f"{commit}: 0 fetched (0 B), 1 were here" in done.stderr
 
 
+def test_the_table_of_the_configuration_counts(
+    narbor: Program, server: FakeCache, tmp_path: Path
+) -> None:
+    narbor.home.mkdir()
+    place = f'hashed-mirrors = ["{server.url}/hashed"]\n'
+    (narbor.home / "narbor.toml").write_text(f'[tarballs]\nlimit = "1kB"\n{place}')
+    content = {name: name.encode() * 600 for name in ("a", "bb")}
+    for each in content.values():
+        server.files[f"/hashed/sha256/{hashlib.sha256(each).hexdigest()}"] = each
+    entries = [
+        {"name": name, "hash": sri(each), "url": f"{server.url}/{name}"}
+        for name, each in content.items()
+    ]
+    (tmp_path / "list.json").write_text(json.dumps(entries))
+    words = ("tarballs", "--list", str(tmp_path / "list.json"), "--revision", "r1")
+    done = narbor(*words)
+    assert done.returncode == 1 and "r1: 1 fetched (600 B), 0 were here, 1 failed" in done.stderr
+    assert "failed: bb:" in done.stderr and "at most 1000 may" in done.stderr
+    assert narbor(*words, "--no-hashed-mirrors", "--limit", "2kB").returncode == 1
+    more = {"NARBOR_TARBALLS_HASHED_MIRRORS": f"http://127.0.0.1:9 {server.url}/hashed"}
+    assert narbor(*words, "--limit", "2kB", **more).returncode == 0
+
+
 def test_ftp_is_spoken_too_and_status_counts(narbor: Program, tmp_path: Path) -> None:
     with FakeFtp() as fake:
         fake.files["/pub/one.tar"] = b"one"

@@ -257,18 +257,21 @@ def _convert(values: dict[str, Any], text: str, source: Path, strict: bool = Fal
     for name in ("min-free", "quota"):
         if isinstance(said := values.get(name), str):
             values[name] = size(said)
+    table = values.get("tarballs")
+    if isinstance(table, dict) and isinstance(said := table.get("limit"), str):
+        table["limit"] = size(said)
     try:
         config = msgspec.convert(values, Config, strict=strict, dec_hook=_decode)
     except msgspec.ValidationError as error:
         raise BadConfig(_complaint(str(error), text, source)) from error
     wrong = channels.complaint(config.channel)
-    table = "channel"
+    where = "channel"
     if wrong is None:
         names = [channel.name for channel in config.channel]
-        table, wrong = "follow", follow.complaint(config.follow, names)
+        where, wrong = "follow", follow.complaint(config.follow, names)
     if wrong is not None:
         number, key, mistake = wrong
-        raise BadConfig(_complaint(f"{mistake} - at `$.{table}[{number}].{key}`", text, source))
+        raise BadConfig(_complaint(f"{mistake} - at `$.{where}[{number}].{key}`", text, source))
     return config
 
 
