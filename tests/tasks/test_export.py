@@ -238,7 +238,7 @@ def test_signatures_stay_and_ours_is_added(tmp_path: Path) -> None:
             assert ring.signers(text, claim.signatures) == ("own-1",)
 
 
-def test_what_an_interrupted_writer_left_is_cleared_away(tmp_path: Path) -> None:
+def test_what_an_interrupted_or_killed_writer_left_is_cleared_away(tmp_path: Path) -> None:
     with opened(tmp_path / "home") as library:
         grown(library)
         out = tmp_path / "out"
@@ -248,7 +248,8 @@ def test_what_an_interrupted_writer_left_is_cleared_away(tmp_path: Path) -> None
             with closing(export.export(library, tree, roots, [], Options(), pool, NOW)) as events:
                 assert isinstance(next(events), Exported)
             tree.stage([b"half"])
-        assert len(list((out / ".narbor").iterdir())) > 1
+        assert [path.name for path in (out / ".narbor").iterdir()] == ["lock"]
+        (out / ".narbor" / "7").write_bytes(b"of one that was killed")
         assert closed(out) >= 1
         run(library, out)
         assert sound(out) == 3

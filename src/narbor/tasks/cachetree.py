@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence, Set
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -34,6 +33,7 @@ _SUFFIX: Final = {"none": "", "zstd": ".zst", "xz": ".xz"}
 NARINFO: Final = re.compile(r"[0-9a-z]{32}\.narinfo")
 ARCHIVE: Final = re.compile(r"[0-9a-z]{52}\.nar(\.[a-z0-9]+)?")
 _GROUP: Final = 256  # narinfos that are put in place together
+_GROUP_BYTES: Final = 128 << 20  # ... or those of so many bytes of archives
 _AHEAD: Final = 128  # items under way: a large one, as xz, does not hold up the others
 
 
@@ -171,8 +171,8 @@ class CacheTree:
             self._tree.write(INFO, self.info())
         items = ordered(self._library, roots)
         results = ahead(self._pool, self._archived, items, _AHEAD)
-        while group := list(islice(results, _GROUP)):
-            if not self._form.dry and any(isinstance(each, _Ready) and each.size for each in group):
+        for group in _grouped(results):
+            if not self._form.dry and any(map(_size, group)):
                 self._tree.sync("nar")
             for each in ahead(self._pool, self._told, group, _AHEAD):
                 yield self._placed(each)
@@ -287,6 +287,23 @@ class CacheTree:
                 yield Deleted(name, self._tree.size(name) or 0)
             else:
                 yield Deleted(name, self._tree.remove(name))
+
+
+def _grouped(results: Iterable[_Ready | Failed]) -> Iterator[list[_Ready | Failed]]:
+    group: list[_Ready | Failed] = []
+    size = 0
+    for each in results:
+        group.append(each)
+        size += _size(each)
+        if len(group) >= _GROUP or size >= _GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _size(each: _Ready | Failed) -> int:
+    return each.size if isinstance(each, _Ready) else 0
 
 
 def stale(tree: Tree, folder: str, keep: Collection[str]) -> Iterator[str]:

@@ -57,10 +57,11 @@ class Tree:
             lock = os.open(own / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             with self._locked(lock):
-                for path in own.iterdir():
-                    if path.name != _LOCK:
-                        path.unlink()
-                yield
+                _clear(own)
+                try:
+                    yield
+                finally:
+                    _clear(own)
         finally:
             os.close(lock)
 
@@ -262,6 +263,13 @@ class Tree:
             yield
         except OSError as error:
             raise TreeFull(f"cannot write {path}: {error.strerror}") from error
+
+
+def _clear(own: Path) -> None:
+    """Take away what a writer left that is no more."""
+    for path in own.iterdir():
+        if path.name != _LOCK:
+            path.unlink(missing_ok=True)
 
 
 def _seen(path: Path) -> os.stat_result | None:
