@@ -22,6 +22,12 @@ def test_once(narbor: Program) -> None:
     status = json.loads(narbor("status", "--json").stdout)
     assert status["items"] == first["newItems"] + second["newItems"]
     assert status["hidden"] == {}
+    assert status["channels"] == {"demo": "demo-2"}
+    shown = json.loads(narbor("release", "show", "demo", "--json").stdout)
+    assert shown["paths"] == first["items"]
+    assert shown["missing"] == []
+    assert "nixexprs.tar.xz" in {each["name"] for each in shown["files"]}
+    assert narbor("search", "git").returncode == 0
 
 
 def test_it_ends_in_order(narbor: Program) -> None:

@@ -101,3 +101,14 @@ def test_a_tarball_that_ends_early_is_refused() -> None:
     where = expressions.layout([whole])
     with pytest.raises(MalformedTarball, match="ends 12 bytes early"):
         list(expressions.added([whole[: where.end - 12]], where, "p", b"", 1))
+
+
+@given(FILES, st.integers(0, 1 << 32))
+def test_reads_what_was_written(files: dict[str, bytes], modified: int) -> None:
+    whole = b"".join(expressions.write("demo-1", files, modified))
+    assert len(whole) % 10_240 == 0
+    assert read(whole) == [(f"demo-1/{n}", files[n], modified) for n in sorted(files)]
+    if files:
+        where = expressions.layout([whole])
+        assert where.top == "demo-1"
+        assert where.names == {name for name in files if "/" not in name}

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Final, NoReturn
 
 from narbor import wiring
-from narbor.cli import loopback
+from narbor.cli import loopback, showcase
 from narbor.cli import mirror as mirroring
 from narbor.cli import verify as verifying
 from narbor.cli.options import Commands
@@ -128,6 +128,7 @@ def _mirrored(config: Config, key: SecretKey, folder: Path, out: Out) -> Sequenc
             new = tuple(product for product in products if product.path.base not in seen)
             seen.update(product.path.base for product in products)
             generations.append(Generation(products, new, fetched, added))
+            _release(config, key, url, products, number)
     return generations
 
 
@@ -157,6 +158,15 @@ def _mirror(
     if done.failed or here != len(products):
         raise DemoFailed(f"of {len(products)} items, {here} were mirrored")
     return done.counts.fetched
+
+
+def _release(
+    config: Config, key: SecretKey, url: str, products: Sequence[Product], number: int
+) -> None:
+    """Let the demo's channel be at a generation."""
+    with wiring.open_http(config) as http, closing(wiring.open_library(config, True)) as library:
+        upstream = Upstream(wiring.open_upstream(url, http), Keyring((key.public,)))
+        showcase.publish(library, upstream, number, products, url)
 
 
 def _verified(config: Config, out: Out) -> None:
@@ -238,6 +248,10 @@ def _doors(listen: str, key: SecretKey, generation: Generation) -> str:
             "HTTP       what is said of an item, and what lies in it:",
             f"             curl {server}/{top.hash_part}.narinfo",
             f"             curl {server}/{top.hash_part}.ls",
+            "Channel    a release for each generation, and programs.sqlite with all programs:",
+            f"             nix-channel --add {server}/channels/{showcase.CHANNEL}",
+            "             nix-channel --update",
+            f"             curl -L {server}/channels/{showcase.CHANNEL}",
             "Plain      the same cache with uncompressed archives:",
             f"             curl {server}/plain/{top.hash_part}.narinfo",
             "",

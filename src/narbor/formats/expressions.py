@@ -1,4 +1,4 @@
-"""A tarball of Nix expressions, and one more file put into it.
+"""A tarball of Nix expressions: written, looked at, and one more file put into it.
 
 What is there stays byte for byte: the file comes behind the last member (POSIX.1-1988, ustar), in
 the folder that all members lie in. Compression is the caller's.
@@ -6,7 +6,7 @@ the folder that all members lie in. Compression is the caller's.
 
 import io
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -51,6 +51,22 @@ class _Reading(io.RawIOBase):
         return held[:size]
 
 
+def write(top: str, files: Mapping[str, bytes], modified: int) -> Iterator[bytes]:
+    """Give a tarball, uncompressed, of files in the folder `top`; `modified` is in seconds."""
+    size = 0
+    for name, data in sorted(files.items()):
+        member = _member(f"{top}/{name}", data, modified)
+        size += len(member)
+        yield member
+    yield _END + bytes(-(size + len(_END)) % _RECORD)
+
+
+def _member(name: str, data: bytes, modified: int) -> bytes:
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mtime, entry.mode = len(data), modified, 0o444
+    return entry.tobuf(tarfile.GNU_FORMAT) + data + bytes(-len(data) % _BLOCK)
+
+
 def layout(chunks: Iterable[bytes]) -> Layout:
     """Read a tarball, uncompressed, to its end; raises MalformedTarball."""
     tops: set[str] = set()
@@ -88,8 +104,5 @@ def added(
             break
     if left:
         raise MalformedTarball(f"a tarball ends {left} bytes early")
-    entry = tarfile.TarInfo(f"{where.top}/{name}")
-    entry.size, entry.mtime, entry.mode = len(data), modified, 0o444
-    head = entry.tobuf(tarfile.GNU_FORMAT)
-    tail = head + data + bytes(-len(data) % _BLOCK) + _END
+    tail = _member(f"{where.top}/{name}", data, modified) + _END
     yield tail + bytes(-(where.end + len(tail)) % _RECORD)
