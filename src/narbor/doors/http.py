@@ -38,7 +38,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes out. Header names are in lower case; a streamed body has a content-length.
+    """What goes out. Header names are in lower case.
+
+    A streamed body without a content-length goes out in chunks; one that fails ends for all to see.
 
     `ready` says that every plain GET of the same path gets the same answer until the library
     changes, so that it may be kept in memory and given again, where its body is small.
@@ -218,6 +220,12 @@ def _ranged(request: Request, entity: Entity, tag: str) -> bool:
         return False
     condition = request.headers.get("if-range")
     return condition is None or condition.strip() == tag
+
+
+def knows(request: Request, tag: str) -> bool:
+    """Tell whether If-None-Match names `tag`, quotes and all, which may be a weak one."""
+    known = request.headers.get("if-none-match")
+    return known is not None and _names(known, tag.removeprefix("W/"), strong=False)
 
 
 def _names(condition: str, tag: str, strong: bool) -> bool:

@@ -1,0 +1,220 @@
+"""The IPFS gateway: blocks for those who check, files and pages for those who read.
+
+    /ipfs/CID[/PATH]    what is under a CID, in the forms of `doors/negotiation.py`
+    /ipns/NAME[/PATH]   what a name says, where its record is kept; `?format=ipns-record`
+
+It fetches nothing: what is not here is 404 at once (412 with `Cache-Control: only-if-cached`).
+Nothing under /ipfs/ ever changes. Deserialised answers follow the path-gateway specification, raw
+and CAR the trustless one: https://specs.ipfs.tech/http-gateways/
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Final, Protocol
+
+from narbor.doors import forms, http, negotiation
+from narbor.doors.carstream import BadSelection
+from narbor.doors.contentpath import Blocks, Missing, NoEntry, resolve
+from narbor.doors.forms import Ask
+from narbor.doors.http import Answer, Request
+from narbor.doors.negotiation import BadRequest, Wanted
+from narbor.errors import Rejected, Unavailable
+from narbor.formats import ipns
+from narbor.names import cid, cidtext, peerkey
+from narbor.names.cid import Cid, MalformedCid
+from narbor.names.cidtext import Written
+
+METHODS: Final = ("GET", "HEAD", "OPTIONS")
+_PATH: Final = re.compile(r"/(ipfs|ipns)/([^/]+)(/.*)?", re.DOTALL)
+_DEEPEST: Final = 32
+_SECOND: Final = 1_000_000_000
+
+
+class Unresolved(Unavailable):
+    """A name leads to no CID here; 502."""
+
+
+class Names(Protocol):
+    """The records of names that are kept here."""
+
+    def record(self, name: Cid) -> bytes | None:
+        """Return the newest record of a name as it came, or None; who asks verifies it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NoNames:
+    """No records."""
+
+    def record(self, name: Cid) -> bytes | None:
+        """Return None."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class IpfsDoor:
+    """The gateway. `clock` gives nanoseconds since 1970, for records that expire.
+
+    `dnslinks`: what domains lead to (`/ipfs/CID`), since nobody here asks the DNS. `denied`: what
+    is not given though it is here (410).
+    """
+
+    blocks: Blocks
+    clock: Callable[[], int]
+    names: Names = field(default_factory=NoNames)
+    dnslinks: Mapping[str, str] = field(default_factory=dict)
+    denied: frozenset[Cid] = frozenset()
+
+    def answer(self, request: Request) -> Answer | None:
+        """Answer, or return None for a path that is no content path."""
+        match = _PATH.fullmatch(request.path)
+        if match is None:
+            return None
+        if request.method == "OPTIONS":
+            return Answer(204, (("allow", ", ".join(METHODS)), *negotiation.CORS))
+        if request.method not in http.READING:
+            return http.wrong_method(*METHODS)
+        space, name, rest = match.groups()
+        try:
+            return self._answered(request, space, name, rest or "")
+        except Missing as error:
+            # A gateway that fetches nothing knows at once that it has not got it.
+            patient = "only-if-cached" not in request.headers.get("cache-control", "")
+            status, cache = (404 if patient else 412), ("cache-control", "no-store")
+            return negotiation.refused(http.text(status, str(error), cache))
+        except NoEntry as error:
+            return negotiation.refused(http.text(404, str(error)))
+        except Unresolved as error:
+            return negotiation.refused(http.text(502, str(error), ("cache-control", "no-store")))
+        except (MalformedCid, BadRequest, BadSelection) as error:
+            return negotiation.refused(http.text(400, str(error)))
+
+    def _answered(self, request: Request, space: str, name: str, rest: str) -> Answer:
+        if request.headers.get("service-worker") == "script" and not rest:
+            raise BadRequest("a service worker's scope must lie below the content root")
+        wanted = negotiation.wanted(request)
+        parts = _parts(rest)
+        if space == "ipfs":
+            written, cache = _content(name), negotiation.FOREVER
+        else:
+            other = _canonical(name)
+            if other is not None:
+                query = f"?{request.query}" if request.query else ""
+                there = f"/ipns/{other}{negotiation.escaped(rest)}{query}"
+                return http.text(302, f"the name is {other}", ("location", there))
+            if wanted.format == "ipns-record":
+                return self._record(request, wanted, name, parts)
+            written, more, seconds = self._resolved(name, 0)
+            parts, cache = (*more, *parts), f"public, max-age={seconds}"
+        if cidtext.known(written) in self.denied:
+            return _gone(written)
+        place = resolve(self.blocks, written, parts)
+        if not self.denied.isdisjoint(map(cidtext.known, place.roots)):
+            return _gone(place.written)
+        asked = parts if space == "ipfs" else _parts(rest)
+        base = negotiation.escaped(f"/{space}/{name}")
+        answer = forms.give(
+            self.blocks, Ask(request, wanted, base, asked, rest.endswith("/"), place, cache)
+        )
+        return negotiation.refused(answer) if answer.status >= 400 else answer
+
+    def _resolved(self, name: str, depth: int) -> tuple[Written, tuple[bytes, ...], int]:
+        """Follow a name to a CID, a path below it, and for how many seconds that holds."""
+        if depth > _DEEPEST:
+            raise Unresolved(f"{name} leads through more than {_DEEPEST} names")
+        if name in self.dnslinks:
+            value, seconds = self.dnslinks[name], 300
+        else:
+            value, seconds = self._said(name)
+        match = _PATH.fullmatch(value)
+        if match is None:
+            raise Unresolved(f"{name} says {value!r}, which is no content path")
+        below = _parts(match[3] or "")
+        if match[1] == "ipfs":
+            return _content(match[2]), below, seconds
+        written, above, other = self._resolved(match[2], depth + 1)
+        return written, (*above, *below), min(seconds, other)
+
+    def _said(self, name: str) -> tuple[str, int]:
+        """Return what the record of a name says, and for how many seconds it may be kept."""
+        try:
+            key = peerkey.parse(name)
+        except MalformedCid as error:
+            raise Unresolved(f"{name} is no key, and no domain that is known here") from error
+        text = self.names.record(key)
+        if text is None:
+            raise Unresolved(f"no record of {name} is kept here")
+        now = self.clock()
+        try:
+            record = ipns.verify(text, key, now)
+        except Rejected as error:
+            raise Unresolved(f"the record of {name} that is kept here is none: {error}") from error
+        return record.value.decode("utf-8", "surrogateescape"), _lasting(record, now)
+
+    def _record(
+        self, request: Request, wanted: Wanted, name: str, parts: tuple[bytes, ...]
+    ) -> Answer:
+        """Give the record of a name as it came."""
+        if parts:
+            raise BadRequest("a record is of a name, without a path behind it")
+        key = peerkey.parse(name)
+        text = self.names.record(key)
+        if text is None:
+            return negotiation.refused(http.missing(f"no record of {name} is kept here"))
+        answer = record_answer(request, text, key, self.clock())
+        saved = wanted.filename or f"{peerkey.text(key)}.ipns-record"
+        headers = [*answer.headers, negotiation.disposition("attachment", saved)]
+        if wanted.location is not None:
+            headers.append(("content-location", wanted.location))
+        about = ("x-ipfs-path", negotiation.escaped(request.path))
+        return Answer(answer.status, (*headers, about, *negotiation.CORS), answer.body)
+
+
+def record_answer(request: Request, text: bytes, name: Cid, now: int) -> Answer:
+    """Answer with a record of a name, if it is a good one; raises Unresolved."""
+    try:
+        record = ipns.verify(text, name, now)
+    except Rejected as error:
+        raise Unresolved(str(error)) from error
+    cache = f"public, max-age={_lasting(record, now)}"
+    left = (record.until - now) // _SECOND
+    cache += f", stale-while-revalidate={left}, stale-if-error={left}"
+    tag = sha256(text).hexdigest()[:32]
+    return http.document(request, text, negotiation.TYPES["ipns-record"], cache, tag)
+
+
+def _lasting(record: ipns.Record, now: int) -> int:
+    """Return for how many seconds what a record says may be kept: its TTL, while it is good."""
+    ttl = record.ttl // _SECOND if record.ttl else 60
+    return max(0, min(ttl, (record.until - now) // _SECOND))
+
+
+def _content(text: str) -> Written:
+    written = cidtext.parse(text)
+    if cid.codec(cidtext.known(written)) == cid.LIBP2P_KEY:
+        raise BadRequest(f"{text} is a name: /ipns/{text}")
+    return written
+
+
+def _canonical(name: str) -> str | None:
+    """Return the spelling of a key that is given in base 58; None where it needs no other."""
+    if not name.startswith(("1", "Qm")) or "." in name:
+        return None
+    return peerkey.text(peerkey.parse(name))
+
+
+def _parts(rest: str) -> tuple[bytes, ...]:
+    """Cut a path into names, without empty ones; dots are followed, though not above the root."""
+    found: list[bytes] = []
+    for part in rest.encode("utf-8", "surrogateescape").split(b"/"):
+        if part == b"..":
+            found = found[:-1]
+        elif part not in (b"", b"."):
+            found.append(part)
+    return tuple(found)
+
+
+def _gone(written: bytes) -> Answer:
+    return http.text(410, f"{cidtext.text(written)} is not given here")
