@@ -1,0 +1,202 @@
+"""Delegated routing: whoever looks for a block that is here is told to fetch it here, over HTTP.
+
+    GET /routing/v1/providers/CID    who has a block: we, or nobody
+    GET /routing/v1/peers/PEER       where a peer is: we, or unknown
+    GET /routing/v1/ipns/NAME        the record of a name that is kept here
+    GET /routing/v1/dht/closest/...  501: there is no DHT behind this
+
+Kubo that has this address among its delegated routers then takes blocks from the gateway of this
+server, without libp2p. Nobody proves the PeerID of an HTTP provider: it only has to be one, and
+one for each address. Answers are JSON, or NDJSON where that is asked for; nobody is an empty
+list, not 404 (IPIP-513). Filters are those of IPIP-484.
+Specification: https://specs.ipfs.tech/routing/http-routing-v1/
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit
+
+from narbor.doors import http, ipfs, negotiation
+from narbor.doors.contentpath import Blocks
+from narbor.doors.http import Answer, Request
+from narbor.doors.ipfs import Names, NoNames, Unresolved, record_answer
+from narbor.errors import Refused
+from narbor.names import cid, cidtext, peerkey
+from narbor.names.cid import Cid, MalformedCid
+
+PROTOCOL: Final = "transport-ipfs-gateway-http"
+_KNOWN_SECONDS: Final = 300
+_UNKNOWN_SECONDS: Final = 15
+_STALE: Final = 172_800
+_SECOND: Final = 1_000_000_000
+_PATH: Final = re.compile(r"/routing/v1/(providers|peers|ipns|dht)/(.+)", re.DOTALL)
+_IP4: Final = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}", re.ASCII)
+
+
+class BadAddress(Refused):
+    """A URL cannot be written as a multiaddr."""
+
+
+def multiaddr(url: str) -> str:
+    """Write the address of an HTTP server as a multiaddr; raises BadAddress.
+
+    `https://cache.example` is `/dns/cache.example/tcp/443/tls/http`. A path cannot be told so.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise BadAddress(f"{url} is no URL: {error}") from error
+    if parts.scheme not in ("http", "https") or not host or parts.path not in ("", "/"):
+        raise BadAddress(f"{url} is not http(s)://HOST[:PORT] alone")
+    if ":" in host:
+        where = f"/ip6/{host}"
+    else:
+        where = f"/ip4/{host}" if _IP4.fullmatch(host) else f"/dns/{host}"
+    secure = parts.scheme == "https"
+    return f"{where}/tcp/{port or (443 if secure else 80)}{'/tls' if secure else ''}/http"
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingDoor:
+    """The router. `peer` names us, `addresses` are our multiaddrs; without one we are nowhere.
+
+    Where `address` gives a multiaddr for a request (by its Host), that is used in place of none.
+    """
+
+    blocks: Blocks
+    peer: Cid
+    clock: Callable[[], int]
+    addresses: tuple[str, ...] = ()
+    address: Callable[[Request], str | None] = field(default=lambda request: None)
+    names: Names = field(default_factory=NoNames)
+
+    def answer(self, request: Request) -> Answer | None:
+        """Answer, or return None for a path that is not routing's."""
+        match = _PATH.fullmatch(request.path)
+        if match is None:
+            return None
+        if request.method == "OPTIONS":
+            return Answer(204, (("allow", ", ".join(ipfs.METHODS)), *negotiation.CORS))
+        if request.method not in http.READING:
+            return http.wrong_method(*ipfs.METHODS)
+        kind, what = match.groups()
+        try:
+            answer = self._answered(request, kind, what)
+        except MalformedCid as error:
+            # The specification's word for what can be read but means nothing.
+            answer = http.text(422, str(error))
+        return Answer(answer.status, (*answer.headers, *negotiation.CORS), answer.body)
+
+    def _answered(self, request: Request, kind: str, what: str) -> Answer:
+        match kind:
+            case "providers":
+                name = cidtext.known(cidtext.parse(what))
+                return self._list(request, "Providers", self._has(name))
+            case "peers":
+                return self._list(request, "Peers", peerkey.parse(what) == self.peer)
+            case "ipns":
+                return self._ipns(request, peerkey.parse(what))
+        return http.text(501, "there is no DHT behind this router")
+
+    def _has(self, name: Cid) -> bool:
+        """Tell whether a block is here. What stands in its CID, everybody has."""
+        return self.blocks.block_size(name) is not None
+
+    def _list(self, request: Request, what: str, found: bool) -> Answer:
+        record = self._record(request) if found else None
+        records = [] if record is None else [record]
+        lines = "application/x-ndjson" in request.headers.get("accept", "")
+        if lines:
+            text = "".join(json.dumps(each, separators=(",", ":")) + "\n" for each in records)
+        else:
+            text = json.dumps({what: records}, separators=(",", ":"))
+        seconds = _KNOWN_SECONDS if records else _UNKNOWN_SECONDS
+        cache = f"public, max-age={seconds}, stale-while-revalidate={_STALE}"
+        headers = (
+            ("content-type", "application/x-ndjson" if lines else "application/json"),
+            ("content-length", str(len(text))),
+            ("cache-control", f"{cache}, stale-if-error={_STALE}"),
+            ("last-modified", formatdate(self.clock() // _SECOND, usegmt=True)),
+            ("vary", "Accept"),
+        )
+        return Answer(200, headers, text.encode() if request.method == "GET" else b"")
+
+    def _record(self, request: Request) -> Mapping[str, object] | None:
+        """Return ourselves, as far as the filters of a request let us through."""
+        asked = dict(parse_qsl(request.query, errors="replace", max_num_fields=100))
+        protocols = _words(asked.get("filter-protocols", ""))
+        if protocols and PROTOCOL not in protocols:
+            return None
+        addresses = self.addresses
+        if not addresses and (here := self.address(request)) is not None:
+            addresses = (here,)
+        passed = _filtered(addresses, _words(asked.get("filter-addrs", "")))
+        if not passed:
+            return None
+        return {
+            "Schema": "peer",
+            "ID": peerkey.peer_id(self.peer),
+            "Addrs": list(passed),
+            "Protocols": [PROTOCOL],
+        }
+
+    def _ipns(self, request: Request, name: Cid) -> Answer:
+        accept = request.headers.get("accept", "*/*")
+        type = negotiation.TYPES["ipns-record"]
+        if not any(
+            each in (type, "*/*", "application/*") for each, _ in negotiation.accepted(accept)
+        ):
+            return http.text(406, f"records are given as {type}: retry with Accept: {type}")
+        text = self.names.record(name)
+        missing = f"no record of {peerkey.text(name)} is kept here"
+        if text is None:
+            # Any other type than the record's says that there is none; 404 is for clients of old.
+            return http.text(200, missing, ("cache-control", f"public, max-age={_UNKNOWN_SECONDS}"))
+        try:
+            answer = record_answer(request, text, name, self.clock())
+        except Unresolved as error:
+            return http.text(200, str(error), ("cache-control", "no-store"))
+        return Answer(answer.status, (*answer.headers, ("vary", "Accept")), answer.body)
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(word.strip().lower() for word in text.split(",") if word.strip())
+
+
+def _filtered(addresses: tuple[str, ...], wanted: frozenset[str]) -> tuple[str, ...]:
+    """Return the addresses that pass: none of the protocols with `!`, one of the others if any."""
+    never = {word[1:] for word in wanted if word.startswith("!")}
+    some = {word for word in wanted if not word.startswith("!")}
+    passed = []
+    for address in addresses:
+        protocols = set(address.lower().split("/"))
+        if not protocols & never and (not some or protocols & some):
+            passed.append(address)
+    return tuple(passed)
+
+
+def by_host(scheme: str) -> Callable[[Request], str | None]:
+    """Return what makes a multiaddr of the Host a request was sent to.
+
+    For servers that were not told what they are called.
+    """
+
+    def address(request: Request) -> str | None:
+        host = request.headers.get("host")
+        try:
+            return None if not host else multiaddr(f"{scheme}://{host}")
+        except BadAddress:
+            return None
+
+    return address
+
+
+def peer_of(addresses: tuple[str, ...]) -> Cid:
+    """Return a name for the peer at these addresses, always the same; nobody holds its key."""
+    seed = cid.raw("\n".join(addresses).encode())[4:]
+    return peerkey.PeerKey(seed).name
