@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from narbor.formats import nar
+from narbor.formats import nar, sources
+from narbor.formats.sources import Checkout, File
 from narbor.names.digest import Digest
 from narbor.names.tarball import ALGORITHMS
 from tests.cli.program import Program
@@ -33,6 +34,29 @@ FINDER = """{ expr }: map (each: {
 RELEASE = """{ scrubJobs, supportedSystems }: assert !scrubJobs; {
   big = { name = "big.tar"; urls = [ "%s" ]; outputHash = "%s"; outputHashAlgo = null; };
   unstable = throw "an aggregate"; tarball = throw "nixpkgs itself";
+}"""
+TREES = """let
+  drv = more: derivation ({ system = "x86_64-linux"; builder = "/bin/sh"; } // more);
+  fixed = more: drv ({ outputHash = "%s"; outputHashMode = "recursive"; } // more);
+  file = more: fixed ({ outputHash = "%s"; outputHashAlgo = "sha256"; } // more);
+  git = fixed {
+    name = "git"; url = "https://a.example/x.git"; rev = "v1";
+    fetchSubmodules = true; leaveDotGit = false; deepClone = false; sparseCheckout = "";
+  };
+  svn = fixed {
+    name = "svn"; url = "https://a.example/svn"; rev = 7;
+    ignoreExternals = false; ignoreKeywords = true;
+  };
+  hg = fixed { name = "hg"; url = "https://a.example/hg"; rev = "tip"; subrepoClause = "S"; };
+  src = file { name = "src.tar"; urls = [ "https://a.example/src.tar" ]; outputHashMode = "flat"; };
+  patch = file {
+    name = "fix.patch"; url = "https://a.example/p"; outputHashMode = "flat"; postFetch = "x";
+  };
+  dependency = drv { name = "dependency"; srcs = [ git [ svn patch ] ]; };
+in {
+  set.deep = drv { name = "top"; inherit src hg; buildInputs = [ dependency dependency ]; };
+  broken = throw "not now";
+  half = drv { name = throw "no name"; };
 }"""
 
 
@@ -116,6 +140,36 @@ def test_nix_substitutes_a_tree_out_of_git(machine: suite.Machine, tmp_path: Pat
     assert (machine.state / path.lstrip("/") / "run").read_text() == "#!/bin/sh\n"
 
 
+def with_nix(machine: suite.Machine, folder: Path) -> str:
+    """A PATH on which the Nix of a machine stands first."""
+    nix = folder / "nix-instantiate"
+    folder.mkdir()
+    nix.write_text(f'#!/bin/sh\nexec {shlex.join(machine.command("nix-instantiate"))} "$@"\n')
+    nix.chmod(nix.stat().st_mode | stat.S_IXUSR)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+def test_nix_lists_trees_too(machine: suite.Machine, tmp_path: Path) -> None:
+    """Behind what is built, and what cannot be evaluated does not count."""
+    program = Program(tmp_path / "home")
+    nixpkgs = tmp_path / "nixpkgs"
+    nixpkgs.mkdir()
+    (nixpkgs / "all.nix").write_text(TREES % ("sha256-" + "A" * 43 + "=", "0" * 64))
+    path = with_nix(machine, tmp_path / "bin")
+    words = ("tarballs", "--nixpkgs", str(nixpkgs), "--revision", "r1", "--print-list", "--trees")
+    done = program(*words, "--expr", f"import {nixpkgs}/all.nix", PATH=path)
+    assert done.returncode == 0, done.stderr
+    found = sources.parse(done.stdout.encode())
+    zero = Digest("sha256", bytes(32))
+    assert found.files == (File(("src.tar", "fix.patch"), zero, ("https://a.example/src.tar",)),)
+    assert set(found.checkouts) == {
+        Checkout("git", zero, "git", "https://a.example/x.git", "v1", True),
+        Checkout("svn", zero, "svn", "https://a.example/svn", "7", False, ("ignoreKeywords",)),
+        Checkout("hg", zero, "hg", "https://a.example/hg", "tip", True),
+    }
+    assert found.refused == ()
+
+
 def test_nix_lists_the_sources_of_a_revision(machine: suite.Machine, tmp_path: Path) -> None:
     """A repository with the two files that matter is evaluated at its commit, and fetched."""
     with upstream(tmp_path) as (fake, narbor):
@@ -132,13 +186,8 @@ def test_nix_lists_the_sources_of_a_revision(machine: suite.Machine, tmp_path: P
         git(nixpkgs, "init", "--quiet")
         git(nixpkgs, "add", "--all")
         git(nixpkgs, "commit", "--quiet", "--message", "all")
-        programs = tmp_path / "bin"
-        programs.mkdir()
-        nix = programs / "nix-instantiate"
-        nix.write_text(f'#!/bin/sh\nexec {shlex.join(machine.command("nix-instantiate"))} "$@"\n')
-        nix.chmod(nix.stat().st_mode | stat.S_IXUSR)
         program = Program(narbor.home)
-        path = f"{programs}:{os.environ['PATH']}"
+        path = with_nix(machine, tmp_path / "bin")
         done = program("tarballs", "--nixpkgs", str(nixpkgs), PATH=path)
         commit = git(nixpkgs, "rev-parse", "HEAD")
         assert done.returncode == 0, done.stderr

@@ -58,6 +58,7 @@ class Wishes:
     expression: str | None = None
     mirrors: Path | None = None
     repo: str | None = None
+    trees: bool = False
     print_list: bool = False
     dry_run: bool = False
 
@@ -85,6 +86,9 @@ def add(commands: Commands) -> None:
     )
     what.add_argument("--revision", metavar="NAME", help="what it is a revision of, if not known")
     what.add_argument("--expr", metavar="NIX", help="only what this expression builds")
+    what.add_argument(
+        "--trees", action="store_true", help="list trees out of git, svn and hg as well"
+    )
     what.add_argument("--repo", metavar="URL", help="where git finds nixpkgs")
     what.add_argument("--print-list", action="store_true", help="print the list; fetch nothing")
     what.add_argument("--dry-run", action="store_true", help="only say what would be fetched")
@@ -134,7 +138,13 @@ def run(args: argparse.Namespace, out: Out) -> int:
             out.result({**facts, "size": done.size})
             return 0
         wishes = Wishes(
-            args.list, args.expr, args.mirrors, args.repo, args.print_list, args.dry_run
+            args.list,
+            args.expr,
+            args.mirrors,
+            args.repo,
+            args.trees,
+            args.print_list,
+            args.dry_run,
         )
         return _jobs(_asked(args, wishes, config, library), wishes, config, library, out)
 
@@ -254,7 +264,7 @@ def _evaluated(folder: Path, wishes: Wishes, config: Config) -> tuple[bytes, Mir
         table = nixpkgs.mirrors_of(folder)
     except nixpkgs.NoNixpkgs:
         table = BUILT_IN
-    return nixpkgs.list_sources(folder, expression), table
+    return nixpkgs.list_sources(folder, expression, wishes.trees), table
 
 
 def _mirrors_in(library: Library, channel: str, release: str) -> Mirrors:

@@ -7,6 +7,7 @@ jobs build. Evaluating it takes gigabytes of memory and many minutes, as it does
 import shutil
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
+from importlib import resources
 from io import RawIOBase
 from pathlib import Path
 from typing import Final
@@ -49,16 +50,22 @@ def release_expression(folder: Path, systems: Sequence[str]) -> str:
     return f"removeAttrs (import (/. + {release}) {arguments}) [ {without} ]"
 
 
-def list_sources(folder: Path, expression: str) -> bytes:
+def list_sources(folder: Path, expression: str, trees: bool = False) -> bytes:
     """Evaluate the list of the sources that `expression` needs, as JSON.
 
-    Raises NoNixpkgs, NoEvaluation. There is no second try with less: a list that has only half of
-    the sources would pass for the whole.
+    With `trees` our own finder is asked (find-sources.nix), which knows trees as well. Raises
+    NoNixpkgs, NoEvaluation. There is no second try with less: a list that has only half of the
+    sources would pass for the whole.
     """
+    words = [EVALUATOR, "--readonly-mode", "--eval", "--strict", "--json"]
     finder = folder.resolve() / FINDER
-    if not finder.is_file():
+    if trees:
+        own = resources.files("narbor.tasks").joinpath("find-sources.nix").read_text("utf-8")
+        words += ["--expr", own]
+    elif finder.is_file():
+        words += [str(finder)]
+    else:
         raise NoNixpkgs(f"{folder} has no {FINDER}")
-    words = [EVALUATOR, "--readonly-mode", "--eval", "--strict", "--json", str(finder)]
     words += ["--arg", "expr", expression]
     path = {"NIX_PATH": f"nixpkgs={folder}"}
     try:
