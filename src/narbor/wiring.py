@@ -22,13 +22,17 @@ from narbor.blocks.reindex import Reread
 from narbor.catalogue import Catalogue
 from narbor.config import BadConfig, Config
 from narbor.dag import profile
+from narbor.doors import routing
 from narbor.doors.channels import ChannelsDoor
 from narbor.doors.http import Door
+from narbor.doors.ipfs import IpfsDoor
 from narbor.doors.nix import NixDoor
+from narbor.doors.routing import RoutingDoor
 from narbor.doors.tarballs import TarballDoor
 from narbor.errors import Refused, Unavailable
 from narbor.library import Library
 from narbor.library.admission import Admissions
+from narbor.library.dags import Dags
 from narbor.names.keys import Keyring, PublicKey, SecretKey
 from narbor.net.ftp import Ftp
 from narbor.net.http import Http
@@ -110,7 +114,10 @@ def doors(config: Config, library: Library) -> tuple[Door, ...]:
     public = {each.name: each.public_url for each in config.channel if each.public_url is not None}
     scheme = "http" if serve.tls_cert is None else "https"
     channels = ChannelsDoor(library, cache, public, scheme)
-    return (cache, channels, TarballDoor(library))
+    dags, here = Dags(library), routing.by_host(scheme)
+    gateway = IpfsDoor(dags, time.time_ns)
+    router = RoutingDoor(dags, time.time_ns, address=here)
+    return (cache, channels, TarballDoor(library), gateway, router)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from tests.fakes.dag import Dag
 
 HERE: Final = "/dns/cache.example/tcp/443/tls/http"
 LAN: Final = "/ip4/10.0.0.1/tcp/8642/http"
-US: Final = routing.peer_of((HERE,))
+US: Final = routing.peer_of((HERE, LAN))
 ABSENT: Final = cid.text(cid.raw(b"absent"))
 
 
@@ -30,7 +30,6 @@ class World:
         self.records = Records()
         self.door = RoutingDoor(
             self.dag,
-            US,
             lambda: NOW,
             addresses,
             address=routing.by_host("http"),
@@ -125,6 +124,9 @@ def test_without_an_address_that_of_the_request() -> None:
     path = f"providers/{cid.text(world.leaf)}"
     (found,) = world.list(path, {"host": "127.0.0.1:8642"})["Providers"]
     assert found["Addrs"] == ["/ip4/127.0.0.1/tcp/8642/http"]
+    there = world.list(f"peers/{found['ID']}", {"host": "127.0.0.1:8642"})
+    assert there == {"Peers": [found]}
+    assert world.list(f"peers/{found['ID']}") == {"Peers": []}
     assert world.list(path) == {"Providers": []}
     assert world.list(path, {"host": "a/b?c"}) == {"Providers": []}
 

@@ -18,9 +18,20 @@ def test_pieces_are_the_body_in_even_parts(chunks: list[bytes], size: int) -> No
     with ThreadPoolExecutor(1) as pool:
         body = Body(iter(chunks), len(whole), pool, size)
         pieces = []
-        while body.left > 0:
+        while not body.done:
             pieces.append(body.read())
     assert b"".join(pieces) == whole
+    assert all(size <= len(piece) < size + 40 for piece in pieces[:-1])
+
+
+@given(st.lists(st.binary(max_size=40)), st.integers(1, 60))
+def test_a_body_of_unknown_size_ends_with_its_source(chunks: list[bytes], size: int) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        body = Body(iter(chunks), None, pool, size)
+        pieces = []
+        while not body.done:
+            pieces.append(body.read())
+    assert b"".join(pieces) == b"".join(chunks)
     assert all(size <= len(piece) < size + 40 for piece in pieces[:-1])
 
 

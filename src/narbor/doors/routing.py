@@ -63,13 +63,12 @@ def multiaddr(url: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RoutingDoor:
-    """The router. `peer` names us, `addresses` are our multiaddrs; without one we are nowhere.
+    """The router. `addresses` are our multiaddrs; our PeerID is made from them.
 
-    Where `address` gives a multiaddr for a request (by its Host), that is used in place of none.
+    Where there are none, `address` may give one for a request (by its Host); else we are nowhere.
     """
 
     blocks: Blocks
-    peer: Cid
     clock: Callable[[], int]
     addresses: tuple[str, ...] = ()
     address: Callable[[Request], str | None] = field(default=lambda request: None)
@@ -98,7 +97,9 @@ class RoutingDoor:
                 name = cidtext.known(cidtext.parse(what))
                 return self._list(request, "Providers", self._has(name))
             case "peers":
-                return self._list(request, "Peers", peerkey.parse(what) == self.peer)
+                peer = peerkey.parse(what)
+                here = self._addresses(request)
+                return self._list(request, "Peers", bool(here) and peer_of(here) == peer)
             case "ipns":
                 return self._ipns(request, peerkey.parse(what))
         return http.text(501, "there is no DHT behind this router")
@@ -132,18 +133,20 @@ class RoutingDoor:
         protocols = _words(asked.get("filter-protocols", ""))
         if protocols and PROTOCOL not in protocols:
             return None
-        addresses = self.addresses
-        if not addresses and (here := self.address(request)) is not None:
-            addresses = (here,)
+        addresses = self._addresses(request)
         passed = _filtered(addresses, _words(asked.get("filter-addrs", "")))
         if not passed:
             return None
         return {
             "Schema": "peer",
-            "ID": peerkey.peer_id(self.peer),
+            "ID": peerkey.peer_id(peer_of(addresses)),
             "Addrs": list(passed),
             "Protocols": [PROTOCOL],
         }
+
+    def _addresses(self, request: Request) -> tuple[str, ...]:
+        here = None if self.addresses else self.address(request)
+        return self.addresses if here is None else (here,)
 
     def _ipns(self, request: Request, name: Cid) -> Answer:
         accept = request.headers.get("accept", "*/*")

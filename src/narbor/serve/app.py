@@ -197,14 +197,15 @@ class App:
         self, request: Request, version: int, answer: Answer, chunks: Iterator[bytes]
     ) -> Asked:
         """Make the first piece of a body; an error before it is an answer yet."""
-        body = Body(chunks, int(answer.header("content-length") or 0), self._readers)
+        size = answer.header("content-length")
+        body = Body(chunks, None if size is None else int(size), self._readers)
         try:
             first = body.read()
         except NarborError as error:
             http.close(chunks)
             log.warning("%s: the body could not begin: %s", request.path, error)
             return Asked(version, http.failed(error))
-        if body.left <= 0:
+        if body.done:
             http.close(chunks)
             return Asked(version, answer, first)
         return Asked(version, answer, first, body)

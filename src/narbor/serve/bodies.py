@@ -24,11 +24,12 @@ class EndedEarly(Unavailable):
 class Body:
     """One body of `size` bytes on its way out; `left` of them are still to be made.
 
+    Where nobody knows the size it is None, and so is `left` until the iterator has ended.
     `read` makes a piece where it is called, `ahead` has it made in the pool; `close` lets all go.
     """
 
     def __init__(
-        self, chunks: Iterator[bytes], size: int, pool: Executor, piece: int = PIECE
+        self, chunks: Iterator[bytes], size: int | None, pool: Executor, piece: int = PIECE
     ) -> None:
         self.left = size
         self._chunks = chunks
@@ -36,19 +37,27 @@ class Body:
         self._piece = piece
         self._ahead: asyncio.Future[bytes] | None = None
 
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to be made."""
+        return self.left is not None and self.left <= 0
+
     def read(self) -> bytes:
         """Return the next piece, of at least `piece` bytes if there are so many; b"" at the end.
 
         Raises EndedEarly, and what the iterator raises.
         """
         held: list[bytes] = []
-        length, wanted = 0, min(self._piece, self.left)
+        length, wanted = 0, self._piece if self.left is None else min(self._piece, self.left)
         while length < wanted:
             chunk = next(self._chunks, None)
             if chunk is None:
                 break
             held.append(chunk)
             length += len(chunk)
+        if self.left is None:
+            self.left = 0 if length < wanted else None
+            return b"".join(held)
         if length < wanted and not length:
             raise EndedEarly(f"{self.left} bytes less than were promised")
         self.left -= length
@@ -62,7 +71,7 @@ class Body:
 
         To be awaited before the next call; raises what `read` raises.
         """
-        if self.left <= 0:
+        if self.done:
             return None
         loop = asyncio.get_running_loop()
         self._ahead = loop.run_in_executor(self._pool, self.read)
@@ -75,7 +84,7 @@ class Body:
             await asyncio.wait([self._ahead])
             # Taken out, or asyncio reports an error that nobody asked for.
             self._ahead.exception()
-        if self.left > 0:
+        if not self.done:
             await asyncio.get_running_loop().run_in_executor(self._pool, http.close, self._chunks)
         else:
             http.close(self._chunks)
