@@ -73,7 +73,10 @@ def test_blocks_of_other_codecs_and_other_names(tmp_path: Path) -> None:
         assert dags.block(Cid(bytes.fromhex("01551340") + bytes(64))) is None
         assert dags.block(cid.inline(b"x")) == b"x"
         assert dags.block_size(cid.inline(b"x")) == 1
+        found = dags.blocks([cid.raw(leaf), cid.raw(b"absent")])
+        assert next(found) == leaf
         with pytest.raises(BlockMissing):
-            list(dags.blocks([cid.raw(b"absent")]))
+            next(found)
+        assert list(dags.blocks([])) == []
         with pytest.raises(BlockMissing):
             list(dags.content(cid.node(b"absent"), 1, 2))

@@ -130,7 +130,7 @@ def stream(blocks: Blocks, ask: Ask) -> Answer:
     ]
     found = carstream.blocks(blocks, ask.place, selection)
     body = car.write([ask.place.written], found)
-    return ask.told(Answer(200, tuple(headers), body if ask.request.method == "GET" else b""))
+    return ask.told(Answer(200, tuple(headers), body))
 
 
 def _document(blocks: Blocks, ask: Ask, codec: int) -> Answer:

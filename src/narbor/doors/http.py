@@ -106,7 +106,8 @@ def ask(doors: Iterable[Door], request: Request) -> Answer:
 def bare(answer: Answer) -> Answer:
     """Return what HEAD gets for what GET would get: the same headers and no body."""
     if isinstance(answer.body, bytes):
-        if answer.status == 304 or answer.header("content-length") is not None:
+        if not answer.body or answer.header("content-length") is not None:
+            # Without a body it may be that of a stream, whose length nobody knows.
             return replace(answer, body=b"")
         length = ("content-length", str(len(answer.body)))
         return replace(answer, headers=(*answer.headers, length), body=b"")

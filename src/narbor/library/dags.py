@@ -57,8 +57,20 @@ class Dags:
         return None
 
     def blocks(self, names: Sequence[Cid]) -> Iterator[bytes]:
-        """Give blocks in the order asked for; raises BlockMissing, BlockDamaged."""
-        return self._store.get_many(names)
+        """Give blocks in the order asked for; raises BlockMissing, BlockDamaged.
+
+        Those before one that is not here are given first.
+        """
+        found = self._store.get_many(names)
+        try:
+            first = next(found, None)
+        except BlockMissing:
+            # Found out before any of them is read.
+            yield from map(self._need, names)
+            return
+        if first is not None:
+            yield first
+            yield from found
 
     def content(self, root: Cid, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Give the bytes [start, stop) of the UnixFS file at `root`.
