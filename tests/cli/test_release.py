@@ -2,18 +2,20 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from narbor.formats import narinfo
 from narbor.tasks.release.lock import InTheMaking, locked
 from tests.cli.program import Program
 from tests.fakes import channelserver
 from tests.fakes.channel import NAME, REVISION, SYSTEM, Channel, expressions, release
 from tests.fakes.hydra_tables import git, path_of
-from tests.fakes.upstream import Status
+from tests.fakes.upstream import Stall, Status
 
 C = "nixos-25.05-small"
 NEWER = release(806300)
@@ -357,3 +359,36 @@ def test_a_channel_of_another_server_is_followed(narbor: Program, fake: Channel)
     names = {each["name"] for each in shown["files"]}
     assert "nixexprs.tar.xz" in names
     assert "x.iso" not in names
+
+
+def test_killed_in_the_middle_it_goes_on_where_it_was(narbor: Program, fake: Channel) -> None:
+    configure(narbor, table(fake))
+    fake.evaluate()
+    (hello,) = (b for b in fake.hydra.builds.values() if b.job == f"nixpkgs.hello.{SYSTEM}")
+    info = fake.cache.files[f"/{Path(str(hello.outputs['out'])).name[:32]}.narinfo"]
+    nar = f"/{narinfo.parse(info).url}"
+    fake.cache.fail(nar, Stall(10))
+    running = subprocess.Popen(
+        [sys.executable, "-m", "narbor", "release", "make", "--json"],
+        env=narbor.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert running.stdout is not None
+    # All else is in, and durable.
+    came = 0
+    while came < 5:
+        step = json.loads(running.stdout.readline())
+        came += step.get("items", 0) if step["event"] == "committed" else 0
+    running.kill()
+    running.communicate()
+    assert "in the making" in narbor("release", "list").stdout
+    assert at(narbor) is None
+    # What a release in the making lists is not let go of, as far as it has been fetched.
+    assert narbor("collect").returncode == 0
+    steps = events(narbor("release", "make", "--json"))
+    came_now = {each["path"].partition("-")[2] for each in steps if each["event"] == "admitted"}
+    assert any(name.startswith("hello") for name in came_now)
+    assert not any(name.startswith("extra") for name in came_now)
+    assert at(narbor) == NAME

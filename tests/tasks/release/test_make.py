@@ -18,6 +18,7 @@ from narbor.library import Library
 from narbor.names.release import BackInTime
 from narbor.net.http import Http
 from narbor.net.wire import Options as Wire
+from narbor.tasks.mirror import Options
 from narbor.tasks.progress import Admitted, Noted, Skipped
 from narbor.tasks.progress import Failed as NotFetched
 from narbor.tasks.release.make import (
@@ -154,7 +155,7 @@ def test_a_release_is_made_with_all_its_files(maker: Maker) -> None:
 
 def test_what_it_lists_is_here_with_all_that_refers(maker: Maker) -> None:
     maker.farm.evaluate()
-    events = maker()
+    events = maker(terms=replace(maker.terms, mirror=Options(head_start=0.0)))
     listed = list(maker.library.catalogue.release_paths(C, NAME))
     assert len(listed) == 2
     assert all(maker.library.complete(base) for base in listed)

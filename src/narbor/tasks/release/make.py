@@ -221,7 +221,10 @@ def _fetch(
     terms: Terms, plan: Plan, library: Library, upstreams: Sequence[Upstream]
 ) -> Iterator[Event]:
     """Mirror; tell what is to be downloaded before it begins."""
-    options = replace(terms.mirror, closure=True, pin=False, print_only=False)
+    # All claims come first: else nobody knew how much there will be.
+    options = replace(
+        terms.mirror, closure=True, pin=False, print_only=False, head_start=float("inf")
+    )
     told = False
     for step in mirroring.mirror(library, upstreams, needed(plan), options):
         if not (told or isinstance(step, Found | Skipped | NotFetched | Noted)):
