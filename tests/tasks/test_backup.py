@@ -8,7 +8,10 @@ from random import Random
 
 import pytest
 
+from narbor import config, wiring
+from narbor.blocks.index import Index
 from narbor.catalogue import ADMIT, COLLECT, Catalogue
+from narbor.errors import Unavailable
 from narbor.library import Library
 from narbor.tasks.backup import Circumstances, Collecting, Copied, Done, Event, Removed, backup
 from narbor.tasks.collect import AnotherCollection
@@ -184,3 +187,23 @@ def test_a_home_is_not_overwritten(tmp_path: Path) -> None:
         with pytest.raises(NotOurs):
             copied(library, home, other)
     assert rebuilt(other) == {"two"}
+
+
+def test_who_only_reads_a_copy_leaves_it_as_it_is(tmp_path: Path) -> None:
+    """So that it can lie on a disk that cannot be written to."""
+    home, into = tmp_path / "home", tmp_path / "copy"
+    with opened(home) as library:
+        item = put(library, "one")
+        copied(library, home, into)
+    before = {path: path.read_bytes() for path in into.iterdir() if path.is_file()}
+    with closing(wiring.open_library(config.load(into, None, {}))) as library:
+        archive = b"".join(library.archive(item))
+        assert sha256(archive).digest() == item.seal.digest.value
+        assert {path for path in into.iterdir() if path.is_file()} == before.keys()
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_an_index_that_cannot_be_opened_is_said(tmp_path: Path) -> None:
+    (tmp_path / "index.sqlite").mkdir()
+    with pytest.raises(Unavailable, match=r"index\.sqlite"):
+        Index(tmp_path / "index.sqlite", False).packs()

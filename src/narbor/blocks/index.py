@@ -71,10 +71,16 @@ class Index:
             raise IndexUnusable(f"there is no index at {path}")
 
     def _connect(self) -> sqlite3.Connection:
-        link = sqlite3.connect(
-            self._path, timeout=30, isolation_level=None, check_same_thread=False
-        )
-        link.execute("PRAGMA journal_mode = WAL")
+        try:
+            link = sqlite3.connect(
+                self._path, timeout=30, isolation_level=None, check_same_thread=False
+            )
+            if self._write:
+                link.execute("PRAGMA journal_mode = WAL")
+            else:  # who only reads leaves a copy on a read-only disk as it is
+                link.execute("SELECT 1 FROM sqlite_master")
+        except sqlite3.OperationalError as error:
+            raise IndexBusy(f"cannot open {self._path}: {error}") from error
         # A cache of the packs: after a power cut it may be behind them, and is read up again.
         link.execute("PRAGMA synchronous = NORMAL")
         link.execute("PRAGMA cache_size = -16384")
