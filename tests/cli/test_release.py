@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from narbor import config, wiring
+from narbor.doors.channels import ChannelsDoor
 from narbor.formats import narinfo
 from narbor.tasks.release.lock import InTheMaking, locked
 from tests.cli.program import Program
@@ -392,3 +394,13 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(narbor: Program, fake: Cha
     assert any(name.startswith("hello") for name in came_now)
     assert not any(name.startswith("extra") for name in came_now)
     assert at(narbor) == NAME
+
+
+def test_the_public_address_is_that_of_the_configuration(narbor: Program, fake: Channel) -> None:
+    public = "https://cache.example/nix"
+    configure(narbor, table(fake, public_url=public), table(fake, "other"))
+    found = config.load(narbor.home, None, {})
+    library = wiring.open_library(found, write=True)
+    doors = [door for door in wiring.doors(found, library) if isinstance(door, ChannelsDoor)]
+    assert [door.public for door in doors] == [{C: public}]
+    library.close()

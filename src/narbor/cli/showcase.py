@@ -66,6 +66,10 @@ class Showcase:
             left_out=LeftOut(),
         )
 
+    def notes(self) -> tuple[str, ...]:
+        """Tell nothing."""
+        return ()
+
     def offered(self, plan: Plan) -> tuple[str, ...]:
         """Return the one file that is made."""
         return (EXPRESSIONS,)

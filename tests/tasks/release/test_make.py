@@ -42,7 +42,7 @@ from narbor.tasks.release.stage import Unfit
 from narbor.tasks.release.wants import Want, usual
 from narbor.tasks.sources import Upstream
 from narbor.upstream.cache import HttpCache
-from narbor.upstream.hydra import Hydra
+from narbor.upstream.hydra import Hydra, Selection
 from tests.fakes.channel import ISO, NAME, REVISION, SYSTEM, Channel, expressions, release
 from tests.fakes.hydra_tables import HydraBuild
 from tests.fakes.upstream import FakeCache, Reset, Status
@@ -487,3 +487,20 @@ def test_what_came_while_nobody_looked_is_caught_up_with(maker: Maker) -> None:
     assert bad.id < late.id
     assert not unfinished.finished
     assert only(Published, maker(terms=every)) == []
+
+
+def test_a_hydra_too_busy_for_its_list_of_builds_is_asked_for_paths(maker: Maker) -> None:
+    made = maker.farm.evaluate()
+    maker.farm.hydra.fail(f"/eval/{made.id}/builds", Status(500), always=True)
+    events = maker()
+    assert only(Published, events)[0].paths == 2
+    (note,) = only(Noted, events)
+    assert "without an index of packages" in note.text
+    assert "HTTP 500" in note.text
+    assert list(maker.library.catalogue.packages(C, NAME)) == []
+    newer = maker.farm.evaluate(release(806300))
+    maker.farm.hydra.fail(f"/eval/{newer.id}/builds", Status(500), always=True)
+    some = replace(NIXOS, selection=Selection(systems=(SYSTEM,)))
+    maker.origin = FromHydra(some, Hydra(maker.farm.hydra.url, maker.http))
+    with pytest.raises(Unavailable, match="500"):
+        maker()

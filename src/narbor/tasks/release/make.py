@@ -206,6 +206,7 @@ def _release(
 ) -> Iterator[Event]:
     plan = origin.plan(candidate)
     yield Planned(plan, origin.offered(plan))
+    yield from map(Noted, origin.notes())
     if plan.lacking:
         reasons = "; ".join(f"{each.want.job}: {each.reason}" for each in plan.lacking)
         raise HeldBack(f"{plan.channel}: {plan.name} lacks what it must have: {reasons}")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Final, Protocol
 
@@ -15,7 +16,7 @@ from narbor.names import release, storepath
 from narbor.names.file import File
 from narbor.tasks.release import plan as planning
 from narbor.tasks.release import stage
-from narbor.tasks.release.plan import Candidate, Followed, LeftOut, Plan
+from narbor.tasks.release.plan import Candidate, Followed, LeftOut, Plan, Unfinished
 from narbor.tasks.release.stage import Circumstances, Unfit
 from narbor.tasks.release.wants import EXPRESSIONS, OWN_FILES
 from narbor.upstream.channel import At, ChannelServer
@@ -44,6 +45,10 @@ class Origin(Protocol):
         """Return what the release will consist of."""
         ...
 
+    def notes(self) -> tuple[str, ...]:
+        """Tell what should be known of the last plan, and stops nothing."""
+        ...
+
     def offered(self, plan: Plan) -> tuple[str, ...]:
         """Return the names of the files that it gives to a release that has been planned."""
         ...
@@ -61,6 +66,7 @@ class FromHydra:
     def __init__(self, followed: Followed, hydra: Hydra) -> None:
         self._followed = followed
         self._hydra = hydra
+        self._notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -102,8 +108,28 @@ class FromHydra:
             return Candidate(release.parse(f"{followed.channel}-{id}"), evaluation)
 
     def plan(self, candidate: Candidate) -> Plan:
-        """Go through the evaluation."""
-        return planning.plan(self._followed, candidate, self._hydra)
+        """Go through the evaluation.
+
+        A Hydra that cannot give the list of builds is asked for its store paths, if all are wanted.
+        """
+        self._notes = ()
+        try:
+            return planning.plan(self._followed, candidate, self._hydra)
+        except Unfinished:
+            raise
+        except Unavailable as error:
+            if not (self._followed.builds and self._followed.selection.everything):
+                raise
+            text = (
+                f"{candidate.name}: without an index of packages, since the list of builds could "
+                f"not be had ({error}); `builds = false` asks for none"
+            )
+            self._notes = (text,)
+        return planning.plan(replace(self._followed, builds=False), candidate, self._hydra)
+
+    def notes(self) -> tuple[str, ...]:
+        """Tell whether the list of builds could not be had."""
+        return self._notes
 
     def offered(self, plan: Plan) -> tuple[str, ...]:
         """Return the names of the products."""
@@ -179,6 +205,10 @@ class FromChannel:
             packages=(),
             left_out=LeftOut(outputs_of_other_stores=foreign),
         )
+
+    def notes(self) -> tuple[str, ...]:
+        """Tell nothing."""
+        return ()
 
     def offered(self, plan: Plan) -> tuple[str, ...]:
         """Return the names of the files that are wanted of its page."""
