@@ -151,3 +151,35 @@ def test_curl_sees_what_channels_nixos_org_shows(followed: Followed) -> None:
     whole = servers.curl("--location", f"{followed.url}/nixexprs.tar.xz")
     part = servers.curl("--location", "--range", "100-299", f"{followed.url}/nixexprs.tar.xz")
     assert part == whole[100:300]
+
+
+def test_another_narbor_follows_it(followed: Followed, tmp_path: Path) -> None:
+    """A mirror of the mirror has the same files, but for what it says of itself."""
+    second = servers.Narbor(tmp_path / "second")
+    second.home.mkdir()
+    values = {
+        "name": "mine",
+        "channel-url": followed.url,
+        "caches": [followed.server.url],
+        "keys": [str(followed.farm.key.public)],
+        "missing": 0,
+    }
+    lines = (f"{key} = {json.dumps(value)}\n" for key, value in values.items())
+    (second.home / "narbor.toml").write_text("[[channel]]\n" + "".join(lines))
+    for name in (NAME, NEWER):
+        if name == NEWER:
+            followed.make(name)
+        second.run("release", "make")
+        one, other = (
+            json.loads(narbor.run("release", "show", channel, "--json"))
+            for narbor, channel in ((followed.narbor, C), (second, "mine"))
+        )
+        own = ("index.html", "binary-cache-url")
+        files = [
+            {each["name"]: each["sha256"] for each in shown["files"] if each["name"] not in own}
+            for shown in (one, other)
+        ]
+        assert files[0] == files[1]
+        assert [shown["release"] for shown in (one, other)] == [name, name]
+        assert [shown["paths"] for shown in (one, other)] == [2, 2]
+        assert one["source"] == other["source"]

@@ -36,7 +36,7 @@ from narbor.tasks.release.make import (
     wanted,
 )
 from narbor.tasks.release.origin import FromHydra, Origin
-from narbor.tasks.release.plan import Followed
+from narbor.tasks.release.plan import Followed, Unfinished
 from narbor.tasks.release.retention import Retention
 from narbor.tasks.release.stage import Unfit
 from narbor.tasks.release.wants import Want, usual
@@ -479,11 +479,10 @@ def test_what_came_while_nobody_looked_is_caught_up_with(maker: Maker) -> None:
     events = maker(terms=every)
     assert maker.names() == [release(806300 + number) for number in (7, 6, 2)]
     assert maker.at() == release(806307)
-    notes = [event.text for event in only(Noted, events)]
-    assert [("unfinished" in text, "held back" in text) for text in notes] == [
-        (True, False),
-        (False, True),
-    ]
+    (note,) = only(Noted, events)
+    assert "held back" in note.text
+    (nothing,) = only(Nothing, events)
+    assert (nothing.name, "1 unfinished builds" in nothing.reason) == (release(806304), True)
     assert bad.id < late.id
     assert not unfinished.finished
     assert only(Published, maker(terms=every)) == []
@@ -504,3 +503,15 @@ def test_a_hydra_too_busy_for_its_list_of_builds_is_asked_for_paths(maker: Maker
     maker.origin = FromHydra(some, Hydra(maker.farm.hydra.url, maker.http))
     with pytest.raises(Unavailable, match="500"):
         maker()
+
+
+def test_one_that_becomes_unfinished_again_is_waited_for(maker: Maker) -> None:
+    """A build may be started anew between two questions."""
+    made = maker.farm.evaluate()
+    found = maker.origin.find()
+    assert found is not None
+    again = maker.farm.hydra.build(made, "nixpkgs.again.x86_64-linux", finished=0)
+    with pytest.raises(Unfinished):
+        maker.origin.plan(found)
+    again.finished = 1
+    assert only(Published, maker())

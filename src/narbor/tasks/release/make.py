@@ -172,7 +172,7 @@ def _missed(
         try:
             if planning.due(terms.followed, candidate, library.catalogue):
                 yield from _release(terms, candidate, origin, library, upstreams, clock)
-        except (BackInTime, HeldBack, Unfinished) as error:
+        except (BackInTime, HeldBack) as error:
             yield Noted(str(error))
 
 
@@ -204,7 +204,12 @@ def _release(
     upstreams: Sequence[Upstream],
     clock: Callable[[], int],
 ) -> Iterator[Event]:
-    plan = origin.plan(candidate)
+    try:
+        plan = origin.plan(candidate)
+    except Unfinished as error:
+        # It will be, and nobody need be told of it as of a failure.
+        yield Nothing(terms.followed.channel, candidate.name.text, str(error))
+        return
     yield Planned(plan, origin.offered(plan))
     yield from map(Noted, origin.notes())
     if plan.lacking:
