@@ -481,7 +481,8 @@ def test_what_came_while_nobody_looked_is_caught_up_with(maker: Maker) -> None:
     assert maker.at() == release(806307)
     (note,) = only(Noted, events)
     assert "held back" in note.text
-    (nothing,) = only(Nothing, events)
+    nothing, last = only(Nothing, events)
+    assert last == Nothing(C, release(806307), "it is published already")
     assert (nothing.name, "1 unfinished builds" in nothing.reason) == (release(806304), True)
     assert bad.id < late.id
     assert not unfinished.finished
