@@ -19,7 +19,7 @@ from narbor.names.release import BackInTime
 from narbor.net.http import Http
 from narbor.net.wire import Options as Wire
 from narbor.tasks.mirror import Options
-from narbor.tasks.progress import Admitted, Noted, Skipped
+from narbor.tasks.progress import Admitted, Done, Noted, Skipped
 from narbor.tasks.progress import Failed as NotFetched
 from narbor.tasks.release.make import (
     Event,
@@ -516,3 +516,19 @@ def test_one_that_becomes_unfinished_again_is_waited_for(maker: Maker) -> None:
         maker.origin.plan(found)
     again.finished = 1
     assert only(Published, maker())
+
+
+def test_a_collection_in_the_middle_takes_nothing_that_is_needed(maker: Maker) -> None:
+    """Products are reached from no release, and yet they stay until it has its files."""
+    maker.farm.evaluate()
+    events = []
+    for step in maker.steps():
+        events.append(step)
+        if isinstance(step, Done):
+            run(maker.library)
+    assert only(Unfit, events) == []
+    assert only(Published, events)[0].missing == 0
+    run(maker.library)
+    iso = job(maker.farm, f"nixos.iso_minimal.{SYSTEM}")
+    assert maker.library.item(Path(str(iso.outputs["out"])).name) is None
+    assert maker.read(iso.products[1].name) == ISO
