@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from narbor.catalogue import record, sweep
+from narbor.catalogue.publications import Publications
 from narbor.catalogue.sqlite import Database, OlderCatalogue
 from narbor.catalogue.sweep import Reached
-from narbor.catalogue.tarballs import Tarballs
 from narbor.catalogue.values import (
     ADMIT,
     COLLECT,
@@ -21,6 +21,7 @@ from narbor.catalogue.values import (
     Lacking,
     Package,
     Pin,
+    Publication,
     Release,
     Root,
     Sizes,
@@ -41,6 +42,7 @@ __all__ = [
     "Lacking",
     "Package",
     "Pin",
+    "Publication",
     "Reached",
     "Release",
     "Root",
@@ -48,13 +50,14 @@ __all__ = [
 ]
 
 
-class Catalogue(Tarballs):
+class Catalogue(Publications):
     """The catalogue of one store. Safe for threads; several processes may open one file.
 
     Look-ups come from Items, the small tables from Notes, channels from Releases, what is in them
-    from Packages, what they consist of from Files, sources from Tarballs. Times are given, whole
-    seconds since 1970. All methods may raise Unavailable (locked, full, damaged); those that write
-    raise Refused when the catalogue was opened for reading.
+    from Packages, what they consist of from Files, sources from Tarballs, what is published from
+    Publications. Times are given, whole seconds since 1970. All methods may raise Unavailable
+    (locked, full, damaged); those that write raise Refused when the catalogue was opened for
+    reading.
     """
 
     @classmethod

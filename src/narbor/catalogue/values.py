@@ -113,6 +113,22 @@ class Sizes:
 
 
 @dataclass(frozen=True, slots=True)
+class Publication:
+    """The root of a published directory with so many `items`, and what it was made from.
+
+    `hidden` counts the items of the catalogue that are not in it. What `horizon`, an admission, or
+    a later one recorded may have come since. `settings` is a digest of what else decides it.
+    """
+
+    root: Cid
+    items: int
+    hidden: int
+    horizon: int
+    settings: str
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
 class Channel:
     """A channel: the release it is at, the newest it was ever at, and whether it stands still."""
 

@@ -1,0 +1,59 @@
+"""What was published: roots of whole directories, which are kept with all below them."""
+
+from narbor.catalogue import rows
+from narbor.catalogue.tarballs import Tarballs
+from narbor.catalogue.values import Publication
+from narbor.names.cid import Cid
+from narbor.names.digest import Digest
+from narbor.names.item import Item
+
+
+class Publications(Tarballs):
+    """The published roots, by name. Safe for threads."""
+
+    def publish(self, name: str, publication: Publication) -> None:
+        """Write down what is published under a name; what was before is let go of.
+
+        The blocks must be durable, and an admission open since before they were looked for.
+        """
+        with self._database.writing() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO publication VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    name,
+                    publication.root,
+                    publication.items,
+                    publication.hidden,
+                    publication.horizon,
+                    publication.settings,
+                    publication.time,
+                ),
+            )
+
+    def unpublish(self, name: str) -> bool:
+        """Let go of what is published under a name; tell whether there was anything."""
+        there = self.publication(name) is not None
+        with self._database.writing() as connection:
+            connection.execute("DELETE FROM publication WHERE name = ?", (name,))
+        return there
+
+    def publication(self, name: str) -> Publication | None:
+        """Return what is published under a name."""
+        columns = "root, items, hidden, horizon, settings, time"
+        query = f"SELECT {columns} FROM publication WHERE name = ?"
+        for root, *rest in self._database.rows(query, (name,)):
+            return Publication(Cid(root), *rest)
+        return None
+
+    def sharing(self, digest: Digest) -> tuple[Item, ...]:
+        """Return all items whose NarHash this is, visible or not."""
+        key = rows.keep_digest(digest)
+        query = (
+            f"SELECT {rows.COLUMNS} FROM item WHERE substr(nar_hash, 1, 8) = ? AND nar_hash = ?"
+        )
+        return tuple(map(self._item, self._database.rows(query, (key[:8], key))))
+
+    def file_roots(self) -> tuple[Cid, ...]:
+        """Return the roots that are kept though they are no items', each once."""
+        ours = self._database.rows("SELECT root FROM publication")
+        return tuple(dict.fromkeys((*super().file_roots(), *(Cid(root) for (root,) in ours))))

@@ -1,0 +1,41 @@
+"""`narbor publish`: the root is printed, the same for the same content."""
+
+import json
+
+from narbor.names import cid
+from tests.cli.program import Farm, Program
+
+
+def test_the_root_goes_to_standard_output_alone(filled: Program) -> None:
+    done = filled("publish")
+    assert done.returncode == 0
+    root = done.stdout.strip()
+    assert cid.text(cid.parse(root)) == root
+    assert "3 items (3 new, 0 gone)" in done.stderr
+    facts = json.loads(filled("--json", "publish").stdout)
+    assert (facts["root"], facts["path"]) == (root, f"/ipfs/{root}")
+    assert facts["dnslink"] == f"dnslink=/ipfs/{root}"
+    assert (facts["items"], facts["added"], facts["removed"], facts["blocks"]) == (3, 0, 0, 0)
+    assert filled("publish", "--whole", "-q").stdout.strip() == root
+
+
+def test_a_key_of_our_own_makes_another_root(filled: Program) -> None:
+    before = filled("publish").stdout
+    filled("key", "new", "ours-1")
+    after = filled("publish").stdout
+    assert after != before
+    assert filled("publish").stdout == after
+
+
+def test_what_is_let_go_of_leaves_the_directory(filled: Program, farm: Farm) -> None:
+    before = json.loads(filled("--json", "publish").stdout)
+    assert filled("collect").returncode in (0, 1)
+    after = json.loads(filled("--json", "publish").stdout)
+    assert (before["items"], after["items"], after["removed"]) == (3, 0, 3)
+    assert farm.products
+
+
+def test_without_a_store_there_is_an_empty_directory(narbor: Program) -> None:
+    done = narbor("publish")
+    assert done.returncode == 0
+    assert "0 items" in done.stderr
