@@ -128,6 +128,32 @@ def _in(first: list[Pair], folder: Path) -> Iterator[Row]:
         "admit known content",
         rate(size, took), rate(size, alone), ratio, 0.6, "two SHA-256, one thread",
     )  # fmt: skip
+    data = [_large_files(number) for number in range(4)]
+    parts = [chunks(archive) for archive in data]
+    size = sum(map(len, data))
+    with opened(folder / "large") as library:
+
+        def again() -> None:
+            for number, archive in enumerate(data):
+                library.admit(believed(f"large-{number}", archive), parts[number], "bench:")
+            library.commit()
+
+        again()
+        took, alone, ratio = versus(again, lambda: two_hashes(data), 5)
+    yield at_least(
+        f"admit known content: 4 NARs of {size / 4e6:.0f} MB in files of 4 MiB",
+        rate(size, took), rate(size, alone), ratio, 0.6, "two SHA-256, one thread",
+    )  # fmt: skip
+
+
+def _large_files(seed: int) -> bytes:
+    """Return the NAR of a directory of 16 files of random bytes."""
+    luck = Random(seed)
+    events: list[nar.Event[bytes]] = [nar.Directory(b"")]
+    for number in range(16):
+        content = luck.randbytes(4 << 20)
+        events += (nar.File(b"%02d" % number, False, len(content)), nar.Data(content))
+    return b"".join(nar.write([*events, nar.END]))
 
 
 def _out(first: list[Pair], home: Path) -> Iterator[Row]:
