@@ -65,6 +65,8 @@ def update(
 ) -> tuple[Cid, int]:
     """Change a directory: names get the links given, None takes a name out; absent is no error.
 
+    The key is the name, whatever the link says.
+
     Gives exactly what `directory` would make of all entries, but of a HAMT only the shards on the
     way to a changed name are read and written. After a removal as many more may be read as it
     takes to tell that one node would still be too small: a few dozen in a large directory.
@@ -90,7 +92,8 @@ def _rebuilt(
     largest: int,
 ) -> tuple[Cid, int]:
     whole: dict[bytes, Link | None] = {**found, **changes}
-    return directory((link for link in whole.values() if link is not None), put, largest)
+    links = (Link(link.cid, link.tsize, name) for name, link in whole.items() if link is not None)
+    return directory(links, put, largest)
 
 
 _Change = tuple[int, bytes, Link | None]
