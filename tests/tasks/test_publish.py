@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from narbor.catalogue import Claim
+from narbor.catalogue import Claim, Release
 from narbor.catalogue.values import Admitted
 from narbor.dag import cachedir
 from narbor.dag.profile import NARBOR, UNIXFS, Profile
@@ -24,6 +24,7 @@ from narbor.library.dags import Dags
 from narbor.library.reading import Reader
 from narbor.names import cid
 from narbor.names.cid import Cid
+from narbor.names.file import File
 from narbor.names.item import Item
 from narbor.names.keys import Keyring, SecretKey
 from narbor.tasks.publish import CACHE, Circumstances, Published, publish
@@ -264,3 +265,28 @@ def test_of_other_stores_nothing_is_published(tmp_path: Path) -> None:
         assert published(library).items == 0
         library.store = "/nix/store"
         assert published(library).items == 1
+
+
+def test_channels_and_releases(tmp_path: Path) -> None:
+    channel, name = "nixos-25.05", "nixos-25.05.1.0123456789ab"
+    with opened(tmp_path) as library:
+        put(library, "one")
+        bare = published(library).root
+        catalogue = library.catalogue
+        catalogue.record_release(Release(channel, name, 1, "source", "a" * 40, 5), ())
+        with library.keeping() as keep:
+            root, seal = keep([b"a file", b" of a release"])
+            catalogue.record_files(channel, name, [File("store-paths.txt", root, seal, 5)])
+        assert published(library).root == bare
+        catalogue.publish_release(channel, name, 6)
+        path = f"/ipfs/{cid.text(published(library).root)}"
+        found = 200, b"a file of a release"
+        assert ask(library, f"{path}/releases/{channel}/{name}/store-paths.txt") == found
+        assert ask(library, f"{path}/channels/{channel}/store-paths.txt")[0] == 404
+        catalogue.advance(channel, name, 7)
+        done = published(library)
+        path = f"/ipfs/{cid.text(done.root)}"
+        assert ask(library, f"{path}/channels/{channel}/store-paths.txt") == found
+        assert published(library, whole=True).root == done.root
+        run(library)
+        assert ask(library, f"{path}/channels/{channel}/store-paths.txt") == found

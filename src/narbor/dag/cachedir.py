@@ -4,6 +4,8 @@
     HASH.narinfo               a leaf: Compression none, URL nar/..., CID of the archive
     nar/NARHASH.nar            the archive's root: its bytes are the NAR, its leaves the tree's
     items/HASH-NAME            the tree's root
+    channels/CHANNEL/FILE      a file of the release that a channel is at
+    releases/CHANNEL/RELEASE/FILE
 
 Folders without entries are left out. Content alone decides the root: not the order of arrival, and
 not what was there in between. See docs/formats/cache-directory.md.
@@ -25,6 +27,8 @@ ARCHIVES: Final = b"nar"
 TREES: Final = b"items"
 TOP: Final = b""
 FOLDERS: Final = (ARCHIVES, TREES)
+CHANNELS: Final = b"channels"
+RELEASES: Final = b"releases"
 FIELD: Final = "CID"
 """The field of a narinfo that names its archive's root. Nix passes over what it does not know."""
 
@@ -85,6 +89,23 @@ def update(root: Cid | None, changes: Changes, get: Get, put: Put) -> Cid:
         made, tsize = hamt.update(_EMPTY if old is None else get(old.cid), inside, get, put)
         top[folder] = None if made == cid.node(_EMPTY) else Link(made, tsize, folder)
     return hamt.update(block, top, get, put)[0]
+
+
+Shelf = Mapping[bytes, "Shelf | Cid"]
+"""A small directory that is made anew each time: names, and what they lead to."""
+
+
+def shelve(shelf: Shelf, get: Get, put: Put) -> Link | None:
+    """Make a directory of directories of files; None where nothing is in it."""
+    links = []
+    for name, what in shelf.items():
+        if isinstance(what, Mapping):
+            link = shelve(what, get, put)
+            if link is not None:
+                links.append(Link(link.cid, link.tsize, name))
+        else:
+            links.append(Link(what, weigh(what, get), name))
+    return Link(*hamt.directory(links, put), b"") if links else None
 
 
 def entries(root: Cid, folder: bytes, get: Get) -> list[Link]:

@@ -204,10 +204,30 @@ class _Work:
         self._changes[cachedir.TOP][cachedir.INFO] = Link(leaf, len(info), cachedir.INFO)
         for digest in self._digests:
             self._name_archive(digest)
+        self._shelve()
         root = cachedir.update(self._root, self._changes, self._get, self._put_node)
         self._flush()
         self._library.blocks.sync()
         return root
+
+    def _shelve(self) -> None:
+        """Put in what releases consist of: by channel and name, and where channels are."""
+        catalogue = self._library.catalogue
+        releases: dict[bytes, dict[bytes, dict[bytes, Cid]]] = {}
+        for release in catalogue.releases():
+            if release.published is None:
+                continue
+            files = catalogue.files(release.channel, release.name)
+            inside = {file.name.encode(): file.root for file in files}
+            releases.setdefault(release.channel.encode(), {})[release.name.encode()] = inside
+        channels: dict[bytes, dict[bytes, Cid]] = {}
+        for channel in catalogue.channels():
+            name, at = channel.name.encode(), (channel.current or "").encode()
+            channels[name] = releases.get(name, {}).get(at, {})
+        for folder, shelf in ((cachedir.RELEASES, releases), (cachedir.CHANNELS, channels)):
+            link = cachedir.shelve(shelf, self._get, self._put_node)
+            named = None if link is None else Link(link.cid, link.tsize, folder)
+            self._changes[cachedir.TOP][folder] = named
 
     def _get(self, name: Cid) -> bytes:
         for look in (ipld.inlined, self._fresh.get, self._library.blocks.get):
