@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 
 import pytest
 from hypothesis import given
@@ -48,6 +49,15 @@ def test_json_is_one_line(text: str, number: int) -> None:
     written = results.getvalue()
     assert written.count("\n") == 1
     assert json.loads(written) == {"text": text, "number": number}
+
+
+def test_an_event_goes_through_a_pipe_at_once() -> None:
+    """A result may wait until the end; who reads events waits for each."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as reader, os.fdopen(writing, "w") as pipe:
+        speaker = Out(json=True, stdout=pipe)
+        speaker.event({"number": 1})
+        assert reader.readline() == b'{"number": 1}\n'
 
 
 @given(st.text())

@@ -64,6 +64,7 @@ def test_reindex_makes_a_lost_index_again(filled: Program, farm: Farm) -> None:
     done = filled("reindex")
     assert done.returncode == 1
     assert "damaged" in done.stdout
+    assert done.stdout.endswith(" in 1 pack\n")
     assert "--repair" in done.stderr
     assert filled("verify").returncode == 1
 

@@ -202,8 +202,6 @@ def _tell(channel: Channel, step: Event, out: Out) -> None:
         case _:
             facts |= asdict(step)
     out.event(facts)
-    # Whoever reads steps wants each when it happens.
-    out.stdout.flush()
 
 
 def _say(step: Event, bar: Bar | None, out: Out) -> None:

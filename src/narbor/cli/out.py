@@ -62,14 +62,15 @@ class Out:
     def result(self, document: object, text: str | None = None) -> None:
         """Give the result: `document` as JSON with --json, else `text` (None: nothing)."""
         if self.json:
-            json.dump(document, self.stdout, default=str)
-            self.stdout.write("\n")
+            self.stdout.write(json.dumps(document, default=str) + "\n")
         elif text is not None:
             self.stdout.write(printable(text, keep="\n") + "\n")
 
     def event(self, document: Mapping[str, object], text: str | None = None) -> None:
         """Give one of many results, at once: a line of JSON, or a line of text."""
         self.result(document, text)
+        # Whoever reads events waits for each, through a pipe too.
+        self.stdout.flush()
 
     def binary(self) -> BinaryIO:
         """Return standard output for bytes."""

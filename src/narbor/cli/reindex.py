@@ -31,14 +31,19 @@ def run(args: argparse.Namespace, out: Out) -> int:
                 "damaged": each.damaged,
                 "skipped": each.skipped,
             }
-            lost = f"damaged  {each.name}: {each.damaged:,} frames, {each.skipped:,} more bytes"
             bad = each.damaged or each.skipped
+            frames, rest = _many(each.damaged, "frame"), _many(each.skipped, "more byte")
+            lost = f"damaged  {each.name}: {frames}, {rest}"
             code |= bool(bad)
             out.event(facts, lost if bad else None)
     out.event(
         {"event": "reindexed", "packs": packs, "blocks": blocks},
-        f"{blocks:,} blocks in {packs:,} packs",
+        f"{_many(blocks, 'block')} in {_many(packs, 'pack')}",
     )
     if code:
         out.say("`narbor verify --repair` fetches again what was in the damaged frames")
     return code
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -7,13 +7,11 @@ configuration again, when the turn that is under way is over.
 import argparse
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from io import TextIOWrapper
 from random import Random
 from types import FrameType
 
@@ -51,8 +49,6 @@ def add(commands: Commands) -> None:
 def run(args: argparse.Namespace, out: Out) -> int:
     """Watch. With --once: 1 when a turn did not go well."""
     chosen = _jobs(args, out)
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # whoever reads this is waiting for it
     if args.once:
         return _once(chosen, out)
     notifier = Notifier(os.environ.get("NOTIFY_SOCKET"))
