@@ -92,7 +92,9 @@ def test_entries_know_where_contents_lie(tmp_path: Path) -> None:
         for entry in entries.values():
             if entry.kind == "regular":
                 content = b"".join(library.file(item, entry.path) or ())
-                assert archive[entry.offset : entry.offset + entry.size] == content or not content
+                assert archive[entry.offset : entry.offset + entry.size] == content
+                length = archive[entry.offset - 8 : entry.offset]
+                assert length == len(content).to_bytes(8, "little")
         assert entries[b"bin/run"].executable and not entries[b"empty"].executable
         assert library.file(item, b"bin") is None
         assert library.file(item, b"bin/none") is None

@@ -101,8 +101,11 @@ class Server:
 
 
 @contextmanager
-def nginx(folder: Path, state: Path) -> Iterator[Server]:
-    """Serve the files of `folder` with the real nginx, which writes only below `state`."""
+def nginx(folder: Path, state: Path, more: str = "") -> Iterator[Server]:
+    """Serve the files of `folder` with the real nginx, which writes only below `state`.
+
+    `more` stands in its configuration beside the folder.
+    """
     program = shutil.which("nginx")
     if program is None:
         reason = registry.not_installed().get("nginx", "it is not on the PATH")
@@ -118,7 +121,7 @@ def nginx(folder: Path, state: Path) -> Iterator[Server]:
     (state / "nginx.conf").write_text(
         f"{user}daemon off;\npid {state}/pid;\nerror_log stderr;\nevents {{}}\n"
         f"http {{\n{temporary}access_log off;\n"
-        f"server {{ listen 127.0.0.1:{port}; root {folder}; }}\n}}\n"
+        f"server {{ listen 127.0.0.1:{port}; root {folder}; {more}}}\n}}\n"
     )
     argv = (program, "-e", "stderr", "-p", str(state), "-c", str(state / "nginx.conf"))
     with Server(argv, port, state / "log") as server:

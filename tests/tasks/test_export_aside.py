@@ -3,8 +3,7 @@
 import json
 from pathlib import Path
 
-from narbor.doors import listing
-from narbor.formats import nar, narinfo
+from narbor.formats import listing, nar, narinfo
 from narbor.formats.vouched import vouch
 from narbor.library import Library
 from narbor.names.item import Item

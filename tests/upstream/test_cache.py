@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.fakes.farm import PACK
 from tests.fakes.upstream import FakeCache, Instead, Status
 
 from narbor.errors import Rejected, Unavailable
@@ -29,6 +30,7 @@ FILES = {
     "nix-cache-info": b"StoreDir: /gnu/store\nWantMassQuery: 1\nPriority:  30 \nnonsense\n",
     f"{HASH}.narinfo": TEXT,
     "nar/x.nar": b"hello",
+    f"{HASH}.ls": b"{a tree}",
     f"log/{HASH}-a?b.drv": b"a log",
     "realisations/sha256:00!out.doi": b"{}",
     f"build-trace-v2/{HASH}-x.drv/out.doi": b"{1}",
@@ -78,6 +80,19 @@ def test_logs_and_realisations(cache: Cache) -> None:
     assert cache.realisation("sha256:00!out") == b"{}"
     assert cache.realisation(f"{HASH}-x.drv/out") == b"{1}"
     assert cache.realisation("sha256:00!dev") is None
+
+
+def test_listings(cache: Cache) -> None:
+    assert cache.listing(HASH) == b"{a tree}"
+    assert cache.listing("1" * 32) is None
+
+
+@pytest.mark.parametrize("encoding", ["br", "gzip", "zstd"])
+def test_a_listing_with_a_content_encoding(fake: FakeCache, http: Http, encoding: str) -> None:
+    name = f"/{HASH}.ls"
+    fake.files[name] = PACK[encoding](b"{another}")
+    fake.headers[name] = {"Content-Encoding": encoding}
+    assert HttpCache(fake.url, http).listing(HASH) == b"{another}"
 
 
 def test_lists_of_paths(cache: Cache) -> None:

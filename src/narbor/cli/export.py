@@ -14,9 +14,8 @@ from narbor.catalogue import Release
 from narbor.cli import options, store, tarballs
 from narbor.cli.options import Commands
 from narbor.cli.out import Bar, Out, amount
-from narbor.doors import listing
 from narbor.errors import Refused
-from narbor.formats import packing
+from narbor.formats import listing, packing
 from narbor.library import Library
 from narbor.names.item import Item
 from narbor.tasks import cachetree, export

@@ -39,11 +39,19 @@ def locate(library: Library, text: str) -> tuple[Item, bytes]:
 
     A store directory in front and a bare hash part do as well. Raises Refused.
     """
+    base, inside = place(text)
+    return library.resolve(base), inside
+
+
+def place(text: str) -> tuple[str, bytes]:
+    """Split `HASH-NAME/some/file`, as `locate` takes it; raises NoSuchPlace where there is none.
+
+    Returns the base name or bare hash part, and the path inside.
+    """
     match = _PLACE.fullmatch(text)
     if match is None:
         raise NoSuchPlace(f"{text!r} names no store item (HASH-NAME, or only its HASH)")
-    inside = os.fsencode(match[2] or "").strip(b"/")
-    return library.resolve(match[1]), inside
+    return match[1], os.fsencode(match[2] or "").strip(b"/")
 
 
 def path_of(text: str, store: str) -> StorePath:

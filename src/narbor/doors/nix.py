@@ -2,7 +2,7 @@
 
     /nix-cache-info                 the store directory and how much we want to be asked
     /HASH.narinfo                   what is said of an item, signed
-    /HASH.ls                        its tree as JSON (`doors/listing.py`)
+    /HASH.ls                        its tree as JSON (`formats/listing.py`)
     /nar/NARHASH.nar                its archive (NarHash in Nix base 32), by range if wanted
     /nar/FILEHASH.nar.zst           the same as zstd; the bytes of a URL never change
     /log/DRV                        a build log
@@ -21,9 +21,9 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Final, Literal, Protocol, TypeAlias
 
-from narbor.doors import http, listing
+from narbor.doors import http
 from narbor.doors.http import Answer, Entity, Request
-from narbor.formats import narinfo
+from narbor.formats import listing, narinfo
 from narbor.names import base32, storepath
 from narbor.names.digest import Digest
 from narbor.names.item import Item, Rendering

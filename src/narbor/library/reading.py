@@ -216,7 +216,10 @@ class Reader:
 def _placed(
     events: Iterable[nar.Event[Piece]],
 ) -> Iterator[tuple[nar.Event[Piece], bytes, int]]:
-    """Give each event with its path, and for a file the place of its contents in the NAR."""
+    """Give each event with its path, and for a file the place of its contents in the NAR.
+
+    Empty files have a place as well: Nix says it of them too.
+    """
     offset = 0
     above: list[bytes] = []
     seen: list[nar.Event[Piece]] = []
@@ -225,6 +228,8 @@ def _placed(
         for event in events:
             seen.append(event)
             yield event
+            if isinstance(event, nar.File) and not event.size:
+                yield nar.Data(b"")  # so that its place is passed as that of any other file
 
     pending: tuple[nar.Event[Piece], bytes] | None = None
     for piece in nar.write(passed()):
@@ -238,7 +243,7 @@ def _placed(
                 above.pop()
                 continue
             path = b"/".join((*above[1:], event.name)) if above else b""
-            if isinstance(event, nar.File) and event.size:
+            if isinstance(event, nar.File):
                 pending = event, path
             else:
                 yield event, path, 0

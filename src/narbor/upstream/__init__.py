@@ -68,6 +68,12 @@ class Cache(Protocol):
     def log(self, name: str) -> bytes | None:
         """Return the build log of a derivation (base name), None where there is none."""
 
+    def listing(self, hash_part: str) -> bytes | None:
+        """Return the tree of an item as formats/listing.py reads it, None where there is none.
+
+        Nobody signs it. Raises what `narinfo` raises.
+        """
+
     def realised(self, narinfo: Narinfo) -> Iterator[str]:
         """Name the realisations that an item with a content address may have here."""
 

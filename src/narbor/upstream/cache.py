@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from typing import Final
 from urllib.parse import quote, urljoin, urlsplit
 
-from narbor.formats import narinfo
+from narbor.formats import listing, narinfo
 from narbor.formats.narinfo import Narinfo
 from narbor.net import credentials
 from narbor.net.http import Document, Http, WrongAnswer
@@ -60,6 +60,11 @@ class HttpCache:
     def log(self, name: str) -> bytes | None:
         """Read `/log/NAME`."""
         document = self._read(f"log/{quote(name)}", LONGEST_LOG)
+        return None if document is None else document.content
+
+    def listing(self, hash_part: str) -> bytes | None:
+        """Read `/HASH.ls`."""
+        document = self._read(f"{hash_part}.ls", listing.LONGEST)
         return None if document is None else document.content
 
     def realised(self, narinfo: Narinfo) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from narbor.errors import Refused, Rejected, Unavailable
-from narbor.formats import narinfo
+from narbor.formats import listing, narinfo
 from narbor.formats.narinfo import Narinfo
 from narbor.upstream import (
     LONGEST_INFO,
@@ -80,6 +80,10 @@ class DirectoryCache:
     def log(self, name: str) -> bytes | None:
         """Read `log/NAME`."""
         return self._read(f"log/{name}", LONGEST_LOG)
+
+    def listing(self, hash_part: str) -> bytes | None:
+        """Read `HASH.ls`, which Nix may have compressed."""
+        return self._read(f"{hash_part}.ls", listing.LONGEST)
 
     def realised(self, narinfo: Narinfo) -> Iterator[str]:
         """Name those of the build trace, and of the older kind those that a listing shows."""
