@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from narbor.doors import http, negotiation
+from narbor.doors import http, indexpage, negotiation
 from narbor.doors.http import Answer, Request
 from narbor.doors.ipfs import IpfsDoor
 from narbor.errors import Unavailable
@@ -137,6 +137,7 @@ STATUSES: Final[dict[str, tuple[str, dict[str, str], int]]] = {
     "past a list": ("/ipfs/{cbor}/to/2", {}, 404),
     "through a list": ("/ipfs/{cbor}/to/0", {}, 200),
     "through documents": ("/ipfs/{json}/to/to/1/file.txt", {}, 200),
+    "a query without end": ("/ipfs/{root}/file.txt?" + "a=b&" * 200, {}, 400),
     "a service worker": ("/ipfs/{root}", {"service-worker": "script"}, 400),
     "a service worker below": ("/ipfs/{root}/file.txt", {"service-worker": "script"}, 200),
     "not here": ("/ipfs/bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy", {}, 404),
@@ -303,6 +304,18 @@ def test_a_page_lists_a_directory_and_reads_none_of_its_children(world: World) -
     for n in range(40):
         assert f'<a href="{base}/{n}.txt">{n}.txt</a>' in page
     assert set(world.dag.reads) == {world.root, here}
+
+
+def test_a_page_of_very_many_entries_reads_no_more_than_it_shows() -> None:
+    world = World()
+    leaf = world.dag.put(b"x", cid.RAW)
+    links = [unixfs.Link(leaf, 1, b"%06d" % n) for n in range(30_000)]
+    root, _ = hamt.directory(links, world.dag.put)
+    world.dag.reads.clear()
+    _, body = world.ask(f"/ipfs/{text(root)}/")
+    assert body.count(b'<a href="/ipfs/' + text(root).encode() + b"/0") == indexpage.MOST
+    assert b"and more" in body
+    assert len(world.dag.reads) < len(world.dag.kept) / 2
 
 
 def test_names_are_escaped_in_pages() -> None:

@@ -175,6 +175,7 @@ def test_the_record_of_a_name(world: World) -> None:
 
 STATUSES: Final = {
     "providers/hello": 422,
+    "providers/bafkqaaa?" + "a=b&" * 200: 422,
     "peers/hello": 422,
     "peers/bafkqaaa": 422,
     "ipns/bafkqaaa": 422,

@@ -1,5 +1,7 @@
 """Changes to a directory give what all its entries would, and cost little."""
 
+from itertools import islice
+
 import mmh3
 import pytest
 from hypothesis import given
@@ -118,6 +120,14 @@ def test_one_entry_more_among_100_000_writes_a_handful(large: tuple[Counted, Cid
     )
     assert len(back) <= 5
     assert blocks.reads < 100
+
+
+def test_entries_are_met_without_reading_all(large: tuple[Counted, Cid]) -> None:
+    blocks, root = large
+    top, blocks.reads = blocks[root], 0
+    some = list(islice(hamt.unsorted(top, blocks.__getitem__), 1000))
+    assert len({each.name for each in some}) == 1000
+    assert blocks.reads < 1000
 
 
 def test_nothing_to_change_changes_nothing(large: tuple[Counted, Cid]) -> None:

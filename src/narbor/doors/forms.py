@@ -10,6 +10,7 @@ Every form has an ETag of its own, made from the CID; no form is made from anoth
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import islice
 from typing import Final
 
 from narbor.doors import carstream, http, indexpage, mediatypes, negotiation
@@ -255,7 +256,10 @@ def _directory(blocks: Blocks, ask: Ask, block: bytes) -> Answer:
     size = None if index is None else _file_size(blocks, index.cid)
     if index is not None and size is not None:
         return _file(blocks, ask, index.cid, size, _INDEX.decode())
-    entries = list(hamt.entries(block, get))
+    # What a page cannot show is not looked for: a cache may have a million entries.
+    entries = sorted(
+        islice(hamt.unsorted(block, get), indexpage.MOST + 1), key=lambda each: each.name
+    )
     written = ipld.as_written(block, [each.cid for each in entries])
     listed = zip(written, entries, strict=True)
     return _page(

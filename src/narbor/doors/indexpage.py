@@ -17,8 +17,8 @@ from narbor.names import cidtext
 VERSION: Final = "narbor1"
 """Part of the pages' ETags: to be changed with what the pages look like."""
 
-MOST: Final = 20_000
-"""Entries that a page shows; what is more is only counted."""
+MOST: Final = 10_000
+"""Entries that a page shows."""
 
 _STYLE: Final = (
     "body{font:15px/1.5 sans-serif;margin:2em auto;max-width:70em;padding:0 1em}"
@@ -39,14 +39,11 @@ def directory(
     rows = []
     if parts:
         rows.append(f'<tr><td><a href="{base}/..">..</a></td><td></td><td></td></tr>')
-    more = 0
     for number, (written, entry) in enumerate(entries):
-        if number >= MOST:
-            more += 1
-            continue
+        if number == MOST:
+            rows.append("<tr><td>… and more, which this page does not show</td></tr>")
+            break
         rows.append(_row(base, written, entry))
-    if more:
-        rows.append(f"<tr><td>and {more:,} more</td><td></td><td></td></tr>")
     title = f"Index of {_text(path, parts)}"
     body = f"<p>Index of {_crumbs(path, parts)}</p><p class=ipfs-hash>{cidtext.text(here)}</p>"
     return _page(title, body + f"<table>{''.join(rows)}</table>")

@@ -33,6 +33,7 @@ TYPES: Final = {
     "ipns-record": "application/vnd.ipfs.ipns-record",
 }
 _FORMATS: Final = {type: format for format, type in TYPES.items()}
+_MOST_FIELDS: Final = 100
 FOREVER: Final = "public, max-age=29030400, immutable"
 PAGE: Final = "public, max-age=604800, stale-while-revalidate=2678400"
 _EXPOSED: Final = "Content-Length, Content-Range, X-Stream-Output, X-Chunked-Output, "
@@ -82,10 +83,7 @@ class Wanted:
 
 def wanted(request: Request) -> Wanted:
     """Read what a request wants; raises BadRequest for a format that is not known."""
-    pairs = parse_qsl(request.query, keep_blank_values=True, errors="replace", max_num_fields=100)
-    asked: dict[str, str] = {}
-    for name, value in pairs:
-        asked.setdefault(name, value)
+    asked = asking(request)
     ranked = accepted(request.headers.get("accept", ""))
     html = any(type == "text/html" for type, _ in ranked)
     chosen = asked.get("format")
@@ -104,6 +102,18 @@ def wanted(request: Request) -> Wanted:
         location = _location(request, asked, format, said)
     lenient = not chosen and any(type == "*/*" for type, _ in ranked)
     return Wanted(format, html, asked, said, location, lenient)
+
+
+def asking(request: Request) -> dict[str, str]:
+    """Read a query; of a name that stands there twice the first counts. Raises BadRequest."""
+    try:
+        pairs = parse_qsl(request.query, True, errors="replace", max_num_fields=_MOST_FIELDS)
+    except ValueError as error:
+        raise BadRequest(f"a query with more than {_MOST_FIELDS} fields") from error
+    asked: dict[str, str] = {}
+    for name, value in pairs:
+        asked.setdefault(name, value)
+    return asked
 
 
 def accepted(header: str) -> list[tuple[str, dict[str, str]]]:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from narbor.doors import http, ipfs, negotiation
 from narbor.doors.contentpath import Blocks
@@ -86,7 +86,7 @@ class RoutingDoor:
         kind, what = match.groups()
         try:
             answer = self._answered(request, kind, what)
-        except MalformedCid as error:
+        except (MalformedCid, negotiation.BadRequest) as error:
             # The specification's word for what can be read but means nothing.
             answer = http.text(422, str(error))
         return Answer(answer.status, (*answer.headers, *negotiation.CORS), answer.body)
@@ -129,7 +129,7 @@ class RoutingDoor:
 
     def _record(self, request: Request) -> Mapping[str, object] | None:
         """Return ourselves, as far as the filters of a request let us through."""
-        asked = dict(parse_qsl(request.query, errors="replace", max_num_fields=100))
+        asked = negotiation.asking(request)
         protocols = _words(asked.get("filter-protocols", ""))
         if protocols and PROTOCOL not in protocols:
             return None

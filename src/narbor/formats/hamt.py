@@ -204,6 +204,17 @@ def entries(root_block: bytes, get: Callable[[Cid], bytes]) -> Iterator[Link]:
     return iter(found)
 
 
+def unsorted(root_block: bytes, get: Callable[[Cid], bytes]) -> Iterator[Link]:
+    """Iterate the entries of a directory as they are met: shards are asked for as it goes on.
+
+    Raises MalformedNode, also midway.
+    """
+    node = unixfs.parse(root_block)
+    if node.data is None or node.data.kind not in (unixfs.DIRECTORY, unixfs.HAMT_SHARD):
+        raise MalformedNode("a node that is no directory")
+    return iter(node.links) if node.data.kind == unixfs.DIRECTORY else _walk(node, get)
+
+
 def find(root_block: bytes, name: bytes, get: Callable[[Cid], bytes]) -> Link | None:
     """Return the entry `name` of a directory, or None; only the shards on its way are asked for.
 
