@@ -58,6 +58,19 @@ def test_no_closure(narbor: Program, farm: Farm, cache: FakeCache) -> None:
     assert json.loads(narbor("--json", "status").stdout)["hidden"] == {}
 
 
+def test_a_key_may_be_believed_from_one_cache_alone(
+    narbor: Program, farm: Farm, cache: FakeCache
+) -> None:
+    """The same signature counts where it was said to, and nowhere else."""
+    path, key, folder = farm.path("base-1.0"), str(farm.key.public), f"file://{farm.folder}"
+    other = ("mirror", folder, path, "--also", cache.url)
+    done = narbor("--json", *other, "--trust-from", cache.url, key)
+    assert done.returncode == 0
+    assert narbor("info", path).stdout.count(cache.url) == 1, "it came from the one believed"
+    done = narbor("mirror", folder, farm.path("top"), "--trust-from", cache.url, key)
+    assert done.returncode == 2 and "no such cache is asked" in done.stderr
+
+
 def test_who_is_believed(narbor: Program, farm: Farm, cache: FakeCache, tmp_path: Path) -> None:
     """Without a key nothing comes; a key may be text, a file, configured, or imported."""
     words = ("mirror", cache.url, farm.path("base-1.0"))

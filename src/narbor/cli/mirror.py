@@ -18,6 +18,7 @@ from narbor.errors import Refused, Rejected, Unavailable
 from narbor.formats import narinfo
 from narbor.library import Library
 from narbor.names import storepath
+from narbor.names.keys import Keyring
 from narbor.names.storepath import StorePath
 from narbor.tasks import mirror
 from narbor.tasks.mirror import Options
@@ -30,6 +31,10 @@ MANY = 20
 
 class NothingAskedFor(Refused):
     """A call names an upstream and no paths."""
+
+
+class NoSuchCache(Refused):
+    """A key is to be believed from a cache that nobody asks."""
 
 
 class NoPathsFile(Refused):
@@ -94,6 +99,14 @@ def _whom(group: "argparse._ArgumentGroup") -> None:
         help="believe this public key, NAME:BASE64 or a file (again and again)",
     )
     group.add_argument(
+        "--trust-from",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("URL", "KEY"),
+        help="believe a key where this cache brings it, and from no other (again and again)",
+    )
+    group.add_argument(
         "--trusted", action="store_true", help="believe the caches themselves, signed or not"
     )
     group.add_argument("--ca-file", type=Path, metavar="FILE", help="certificates to trust")
@@ -137,13 +150,13 @@ def run(args: argparse.Namespace, out: Out) -> int:
             "nothing to mirror: name store paths, or give --paths-from or --store-paths"
         )
     urls = [args.url, *args.also]
-    ring = wiring.keyring(config, args.trust, urls)
+    rings = _rings(config, args, urls)
     with wiring.open_http(config) as http:
         caches = [wiring.open_upstream(url, http) for url in urls]
         paths, unknown = _paths(args, config, caches)
         upstreams = [
             Upstream(cache, ring, args.trusted or wiring.says_trusted(url))
-            for url, cache in zip(urls, caches, strict=True)
+            for url, cache, ring in zip(urls, caches, rings, strict=True)
         ]
         with _library(config, args.print_only) as library:
             how = _options(config, args.print_only)
@@ -151,6 +164,18 @@ def run(args: argparse.Namespace, out: Out) -> int:
     for word, reason in unknown.items():
         out.warn(f"failed: {word}: {reason}")
     return 1 if done.failed or unknown else 0
+
+
+def _rings(config: Config, args: argparse.Namespace, urls: list[str]) -> list[Keyring]:
+    """Return whom to believe about what each cache says."""
+    strange = [url for url, _ in args.trust_from if url not in urls]
+    if strange:
+        raise NoSuchCache(f"--trust-from {strange[0]}: no such cache is asked ({', '.join(urls)})")
+    rings = []
+    for url in urls:
+        own = [key for only, key in args.trust_from if only == url]
+        rings.append(wiring.keyring(config, [*args.trust, *own], urls))
+    return rings
 
 
 @contextmanager
