@@ -115,8 +115,8 @@ def doors(config: Config, library: Library) -> tuple[Door, ...]:
     scheme = "http" if serve.tls_cert is None else "https"
     channels = ChannelsDoor(library, cache, public, scheme)
     dags, here = Dags(library), routing.by_host(scheme)
-    gateway = IpfsDoor(dags, time.time_ns)
-    router = RoutingDoor(dags, time.time_ns, address=here)
+    gateway = IpfsDoor(dags, time.time_ns, dags)
+    router = RoutingDoor(dags, time.time_ns, address=here, names=dags)
     return (cache, channels, TarballDoor(library), gateway, router)
 
 

@@ -1,8 +1,10 @@
 """`narbor publish`: the root is printed, the same for the same content."""
 
 import json
+import stat
 
-from narbor.names import cid
+from narbor.names import cid, peerkey
+from narbor.names.peerkey import PeerKey
 from tests.cli.program import Farm, Program
 
 
@@ -39,3 +41,29 @@ def test_without_a_store_there_is_an_empty_directory(narbor: Program) -> None:
     done = narbor("publish")
     assert done.returncode == 0
     assert "0 items" in done.stderr
+
+
+def test_a_name_leads_to_it(filled: Program) -> None:
+    done = filled("publish", "--name", "farm")
+    assert done.returncode == 0
+    root, name = done.stdout.split()
+    file = filled.home / "keys" / "farm.pem"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert peerkey.text(PeerKey.parse(file.read_text()).name) == name
+    facts = json.loads(filled("--json", "publish", "--name", "farm").stdout)
+    assert (facts["root"], facts["name"], facts["sequence"]) == (root, name, 0)
+    assert facts["dnslink"] == f"dnslink=/ipns/{name}"
+    filled("key", "new", "ours-1")
+    facts = json.loads(filled("--json", "publish", "--name", "farm").stdout)
+    assert (facts["name"], facts["sequence"]) == (name, 1)
+    assert facts["root"] != root
+
+
+def test_names_and_terms_that_cannot_be(filled: Program) -> None:
+    for words in (("--name", "../x"), ("--name", "x", "--ttl", "100000"), ("--lifetime", "-1")):
+        done = filled("publish", *words)
+        assert done.returncode == 2, words
+        assert "Traceback" not in done.stderr
+    (filled.home / "keys").mkdir(exist_ok=True)
+    (filled.home / "keys" / "bad.pem").write_text("no key")
+    assert filled("publish", "--name", "bad").returncode == 2

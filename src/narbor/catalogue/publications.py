@@ -1,4 +1,4 @@
-"""What was published: roots of whole directories, which are kept with all below them."""
+"""What was published: roots of whole directories, kept with all below them; records of names."""
 
 from narbor.catalogue import rows
 from narbor.catalogue.tarballs import Tarballs
@@ -9,7 +9,7 @@ from narbor.names.item import Item
 
 
 class Publications(Tarballs):
-    """The published roots, by name. Safe for threads."""
+    """The published roots, by name, and IPNS records. Safe for threads."""
 
     def publish(self, name: str, publication: Publication) -> None:
         """Write down what is published under a name; what was before is let go of.
@@ -45,12 +45,34 @@ class Publications(Tarballs):
             return Publication(Cid(root), *rest)
         return None
 
+    def keep_record(self, name: Cid, text: bytes, before: bytes | None) -> bool:
+        """Keep the record of a name in place of `before`, None where there was none.
+
+        Returns False, and does nothing, where another one is kept by now: two writers must not
+        give one sequence to two records.
+        """
+        with self._database.writing() as connection:
+            found = connection.execute("SELECT text FROM record WHERE name = ?", (name,)).fetchone()
+            if (None if found is None else found[0]) != before:
+                return False
+            connection.execute("INSERT OR REPLACE INTO record VALUES (?, ?)", (name, text))
+        return True
+
+    def record_of(self, name: Cid) -> bytes | None:
+        """Return the record that is kept of a name; it may have expired."""
+        for (text,) in self._database.rows("SELECT text FROM record WHERE name = ?", (name,)):
+            return bytes(text)
+        return None
+
+    def records(self) -> tuple[tuple[Cid, bytes], ...]:
+        """Return all names with their records."""
+        found = self._database.rows("SELECT name, text FROM record ORDER BY name")
+        return tuple((Cid(name), bytes(text)) for name, text in found)
+
     def sharing(self, digest: Digest) -> tuple[Item, ...]:
         """Return all items whose NarHash this is, visible or not."""
         key = rows.keep_digest(digest)
-        query = (
-            f"SELECT {rows.COLUMNS} FROM item WHERE substr(nar_hash, 1, 8) = ? AND nar_hash = ?"
-        )
+        query = f"SELECT {rows.COLUMNS} FROM item WHERE substr(nar_hash, 1, 8) = ? AND nar_hash = ?"
         return tuple(map(self._item, self._database.rows(query, (key[:8], key))))
 
     def file_roots(self) -> tuple[Cid, ...]:

@@ -1,4 +1,6 @@
-"""The blocks of a store by themselves, whatever they are of: what the IPFS door knows of it.
+"""The blocks of a store by themselves, whatever they are of, and records of names.
+
+What the IPFS door knows of a library.
 
 A block is found by its hash: where the codec that is asked for is not the one it was kept under,
 the common ones are tried as well, as other block stores do that know no codecs.
@@ -80,6 +82,10 @@ class Dags:
         if start == 0 and stop is None:
             return self._library.content(root)
         return self._part(root, start, stop)
+
+    def record(self, name: Cid) -> bytes | None:
+        """Return the IPNS record that is kept of a name."""
+        return self._library.catalogue.record_of(name)
 
     def _part(self, root: Cid, start: int, stop: int | None) -> Iterator[bytes]:
         cuts = splice.pieces(root, self._need, start, stop)

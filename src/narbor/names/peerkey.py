@@ -17,7 +17,13 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import load_der_public_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_der_public_key,
+    load_pem_private_key,
+)
 
 from narbor.errors import Rejected
 from narbor.names import cid, cidtext
@@ -37,7 +43,7 @@ class MalformedPeerKey(Rejected):
 
 @dataclass(frozen=True, slots=True)
 class PeerKey:
-    """An ed25519 key that can sign: 32 bytes of seed. `repr` does not show them."""
+    """An ed25519 key that can sign: 32 bytes of seed. `str` gives the secret, `repr` does not."""
 
     seed: bytes = field(repr=False)
 
@@ -49,6 +55,25 @@ class PeerKey:
     def generate(cls) -> Self:
         """Make a new key."""
         return cls(Ed25519PrivateKey.generate().private_bytes_raw())
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a key in PEM (PKCS #8, not encrypted), as Kubo imports and exports them.
+
+        Raises CorruptKey, and never shows the text.
+        """
+        try:
+            key = load_pem_private_key(text.encode(), None)
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            raise CorruptKey("a text is no secret key in PEM (PKCS #8)") from None
+        if not isinstance(key, Ed25519PrivateKey):
+            raise CorruptKey("a secret key of another kind than ed25519")
+        return cls(key.private_bytes_raw())
+
+    def __str__(self) -> str:
+        key = Ed25519PrivateKey.from_private_bytes(self.seed)
+        form = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return key.private_bytes(*form).decode("ascii")
 
     @property
     def public(self) -> bytes:
