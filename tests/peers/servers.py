@@ -106,6 +106,15 @@ def nginx(folder: Path, state: Path, more: str = "") -> Iterator[Server]:
 
     `more` stands in its configuration beside the folder.
     """
+    port = free_port()
+    site = f"server {{ listen 127.0.0.1:{port}; root {folder}; {more}}}\n"
+    with nginx_with(site, port, state) as server:
+        yield server
+
+
+@contextmanager
+def nginx_with(sites: str, port: int, state: Path) -> Iterator[Server]:
+    """Run the real nginx with `sites` as its conf.d, which listen at `port` and perhaps others."""
     program = shutil.which("nginx")
     if program is None:
         reason = registry.not_installed().get("nginx", "it is not on the PATH")
@@ -114,14 +123,12 @@ def nginx(folder: Path, state: Path, more: str = "") -> Iterator[Server]:
     said = subprocess.run((program, "-v"), capture_output=True, text=True, check=True).stderr
     registry.ran("nginx", said.strip().rpartition("/")[2])
     state.mkdir(parents=True, exist_ok=True)
-    port = free_port()
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     temporary = "".join(f"{kind}_temp_path {state}/{kind};\n" for kind in kinds)
     user = "user root;\n" if os.geteuid() == 0 else ""
     (state / "nginx.conf").write_text(
         f"{user}daemon off;\npid {state}/pid;\nerror_log stderr;\nevents {{}}\n"
-        f"http {{\n{temporary}access_log off;\n"
-        f"server {{ listen 127.0.0.1:{port}; root {folder}; {more}}}\n}}\n"
+        f"http {{\n{temporary}access_log off;\n{sites}}}\n"
     )
     argv = (program, "-e", "stderr", "-p", str(state), "-c", str(state / "nginx.conf"))
     with Server(argv, port, state / "log") as server:
