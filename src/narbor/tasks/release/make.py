@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from narbor.catalogue import Channel, Release
+from narbor.catalogue import Channel, Package, Release
 from narbor.errors import Rejected, Unavailable
 from narbor.library import Library
 from narbor.library.admission import Keep
@@ -26,7 +26,7 @@ from narbor.tasks import mirror as mirroring
 from narbor.tasks.mirror import Options
 from narbor.tasks.progress import Failed as NotFetched
 from narbor.tasks.progress import Found, Noted, Progress, Skipped
-from narbor.tasks.release import descriptions, index, stage
+from narbor.tasks.release import descriptions, evaluate, index, stage
 from narbor.tasks.release import plan as planning
 from narbor.tasks.release.origin import Origin
 from narbor.tasks.release.plan import Candidate, Followed, Plan, Unfinished
@@ -278,10 +278,12 @@ def _publish(
             if step.required:
                 what = f"{plan.channel}: {plan.name} cannot have its {step.file}"
                 raise HeldBack(f"{what}: {step.reason}")
+        packages, told = _packages(terms, plan, files, library)
+        yield from told
         for file in files:
             complaint = descriptions.add(library, plan.channel, name, file)
             without += [] if complaint is None else [(file.name, complaint)]
-        files, notes = _indexed(terms, plan, files, library, keep)
+        files, notes = _indexed(terms, plan, packages, files, library, keep)
         yield from notes
         for file in stage.own(plan, at, tuple(files), keep):
             files.append(file)
@@ -292,12 +294,34 @@ def _publish(
     yield Published(plan.channel, name, len(files), len(plan.paths), missing, len(without), moved)
 
 
+def _packages(
+    terms: Terms, plan: Plan, files: list[File], library: Library
+) -> tuple[Sequence[Package], list[Noted]]:
+    """Return the packages of a plan; where it has none, a Nix that is here evaluates them."""
+    expressions = next((file for file in files if file.name == EXPRESSIONS), None)
+    if plan.packages or expressions is None or not evaluate.can_evaluate():
+        return plan.packages, []
+    systems = terms.followed.selection.systems
+    try:
+        source = library.content(expressions.root)
+        found = tuple(evaluate.packages(source, systems, library.store))
+    except (Rejected, Unavailable) as error:
+        return (), [Noted(f"{plan.name}: its packages stay unknown: {error}")]
+    library.catalogue.record_packages(plan.channel, plan.name.text, found)
+    return found, [Noted(f"{plan.name}: {len(found)} packages, found by evaluating")]
+
+
 def _indexed(
-    terms: Terms, plan: Plan, files: list[File], library: Library, keep: Keep
+    terms: Terms,
+    plan: Plan,
+    packages: Sequence[Package],
+    files: list[File],
+    library: Library,
+    keep: Keep,
 ) -> tuple[list[File], list[Noted]]:
     """Put the programs of all packages into the expressions, where these came without them."""
     number = next((n for n, file in enumerate(files) if file.name == EXPRESSIONS), None)
-    if number is None or not (terms.programs and plan.packages):
+    if number is None or not (terms.programs and packages):
         return files, []
     old = files[number]
 
@@ -307,7 +331,7 @@ def _indexed(
     try:
         if not index.lacks(source()):
             return files, []
-        root, seal = keep(index.put(library, plan.packages, source, old.modified))
+        root, seal = keep(index.put(library, packages, source, old.modified))
     except Rejected as error:
         # Shells do without it; so it has always been.
         return files, [Noted(f"{plan.name}: {EXPRESSIONS} stays without {index.FILE}: {error}")]
