@@ -1,6 +1,6 @@
 """The commands of nixipfs-scripts under their own names, with their own flags.
 
-    release-nixos             narbor release make (and `narbor collect` with --gc)
+    release-nixos             narbor release make, then collect (--gc) and publish (not with --no_ipfs)
     create-channel-release    narbor release make, for one channel that the flags describe
     update-binary-cache       narbor mirror --paths-from RELEASE/store-paths
     garbage-collect           narbor collect
@@ -15,17 +15,13 @@ from pathlib import Path
 from typing import Final
 
 from narbor import config as configuration
-from narbor.cli import channels, collect, mirror, release
+from narbor.cli import channels, collect, mirror, publish, release
 from narbor.cli.options import Commands, Parser, count
 from narbor.cli.out import Out
 from narbor.errors import Refused
 
 HYDRA: Final = "https://hydra.nixos.org"
 CACHE: Final = "https://cache.nixos.org"
-
-
-class NotYet(Refused):
-    """What an older program did is done by a command that is not there yet."""
 
 
 class NoRelease(Refused):
@@ -52,7 +48,7 @@ def _add_nixos(parser: argparse.ArgumentParser) -> None:
     _ipfs(parser)
     parser.add_argument("--print_only", "--print-only", action="store_true")
     parser.add_argument("--gc", action="store_true", help="collect when the releases are made")
-    parser.add_argument("--no_ipfs", "--no-ipfs", action="store_true", help="nothing to leave out")
+    parser.add_argument("--no_ipfs", "--no-ipfs", action="store_true", help="do not publish")
 
 
 def _add_channel(parser: argparse.ArgumentParser) -> None:
@@ -87,18 +83,20 @@ def _add_nixipfs(parser: argparse.ArgumentParser) -> None:
 
 
 def _ipfs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--ipfsapi", nargs=2, metavar=("IP", "PORT"), help="for `narbor publish`")
+    parser.add_argument(
+        "--ipfsapi", nargs=2, metavar=("IP", "PORT"), help="not needed: narbor serves it"
+    )
 
 
 def nixos(args: argparse.Namespace, out: Out) -> int:
-    """Make all releases; with --gc collect, unless nothing was to be fetched."""
+    """Make all releases; then collect with --gc, and publish unless told not to."""
     config = configuration.load(args.home or args.dir, args.config)
     _became(out, "release make", tmpdir=args.tmpdir)
     code = release.run(config, channels.chosen(config, ()), args.print_only, out)
     if args.gc and not args.print_only:
         code = max(code, _call(collect.add, "collect", args, args.dir))
     if not (args.no_ipfs or args.print_only):
-        out.say("nothing is put on IPFS here: that is `narbor publish`")
+        code = max(code, _call(publish.add, "publish", args, args.dir))
     return code
 
 
@@ -137,8 +135,9 @@ def garbage(args: argparse.Namespace, out: Out) -> int:
 
 
 def nixipfs(args: argparse.Namespace, out: Out) -> int:
-    """Say which command does this now."""
-    raise NotYet("releases are put on IPFS by `narbor publish`, which comes with the IPFS door")
+    """Put the cache under one name."""
+    _became(out, "publish", ipfsapi=args.ipfsapi)
+    return _call(publish.add, "publish", args, args.dir)
 
 
 def _call(
