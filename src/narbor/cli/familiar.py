@@ -1,6 +1,6 @@
 """The commands of nixipfs-scripts under their own names, with their own flags.
 
-    release-nixos             narbor release make, then collect (--gc) and publish (not with --no_ipfs)
+    release-nixos             narbor release make, then collect (--gc) and publish (no --no_ipfs)
     create-channel-release    narbor release make, for one channel that the flags describe
     update-binary-cache       narbor mirror --paths-from RELEASE/store-paths
     garbage-collect           narbor collect
