@@ -1,17 +1,23 @@
 """The front over real sockets: the short way says what the long way says; nobody is confused."""
 
+import asyncio
+import gc
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, suppress
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvloop
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from narbor.serve.exchange import LARGEST_HEAD, BadRequest, Exchange
-from narbor.serve.front import PREFACE
+from narbor.serve.exchange import LARGEST_HEAD, BadRequest, Exchange, Scope
+from narbor.serve.front import PREFACE, Front
+from narbor.serve.ready import Kept
 from tests.fakes.library import FakeLibrary, world
 from tests.serve.running import MEGABYTE, PATIENCE, Running, program
 from tests.serve.test_server import read_answer
@@ -212,3 +218,45 @@ def test_an_idle_client_is_let_go_at_the_end(tmp_path: Path) -> None:
         assert running.stop() == 0
         while idle.recv(1 << 16):
             continue
+
+
+class Abrupt:
+    """An application whose client is gone as soon as its answer is out."""
+
+    front: Front
+
+    def hot(self, path: str) -> Kept | None:
+        """Keep nothing."""
+        return None
+
+    def gave(self, kept: Kept, scope: Callable[[], Scope], head: bool) -> None:
+        """Never."""
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """Answer, and cut the line."""
+        headers = [(b"content-length", b"0")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        for connection in self.front.connections:
+            connection.transport.abort()
+        await receive()
+
+
+def test_a_client_that_is_gone_at_the_end_is_no_error(tmp_path: Path) -> None:
+    app, errors = Abrupt(), list[Mapping[str, Any]]()
+
+    async def run(listener: socket.socket) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, told: errors.append(told))
+        app.front = Front(app, listener, tmp_path / "inner")
+        await app.front.open()
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        writer.write(get(b"/x", b"connection: close\r\n"))
+        with suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+        await app.front.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, closing(uvloop.new_event_loop()) as on:
+        on.run_until_complete(run(listener))
+        gc.collect()
+    assert errors == []

@@ -273,6 +273,8 @@ class Connection(asyncio.Protocol):
         self._exchange = None
         self._round = self._front.round
         held, self._held = self._held, b""
+        if self.transport.is_closing():
+            return  # the client has gone; it needs nothing more said
         if not exchange.whole:
             # It ends short of its length, for all to see.
             self.transport.close()
