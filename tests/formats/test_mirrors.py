@@ -22,7 +22,7 @@ TABLE = """rec {
     "http://download.kde.org/download.php?url="
     ftp://ftp.kde.org/pub/kde/ # often incomplete (e.g. files missing)
   ];
-  pypi = [ "https://files.pythonhosted.org/packages/source/" "https://${x}.example/" ];
+  pypi = [ "https://files.example/packages/source/" "https://${x}.example/" ];
   savannah = [ http://mirror6.layerjet.com/nongnu ];
   both = kde ++ [ "https://last.example/" ] ++ pypi;
 }
@@ -33,7 +33,7 @@ def test_the_table_of_nixpkgs_is_read() -> None:
     table = mirrors.parse(TABLE)
     assert table.hashed == ("http://tarballs.nixos.org",)
     kde = ("http://download.kde.org/download.php?url=", "ftp://ftp.kde.org/pub/kde/")
-    pypi = ("https://files.pythonhosted.org/packages/source/",)
+    pypi = ("https://files.example/packages/source/",)
     assert table.sites["kde"] == kde
     assert table.sites["both"] == (*kde, "https://last.example/", *pypi)
     assert "hashedMirrors" not in table.sites
@@ -105,7 +105,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 
 def test_the_well_known_ones_are_built_in() -> None:
-    for site in ("gnu", "sourceforge", "savannah", "kernel", "gnome", "kde", "debian", "cpan"):
+    for site in ("gnu", "sourceforge", "savannah", "kernel", "gnome", "kde", "cpan"):
         assert all(url.startswith("https://") for url in BUILT_IN.expand(f"mirror://{site}/x"))
     assert BUILT_IN.by_hash(Digest("md5", bytes(16))) == (
         f"https://tarballs.nixos.org/md5/{'0' * 32}",

@@ -155,10 +155,6 @@ BUILT_IN: Final = Mirrors(
         "bioc": ("https://bioconductor.org/packages/",),
         "cpan": ("https://cpan.metacpan.org/", "https://backpan.perl.org/"),
         "cran": ("https://cran.r-project.org/src/contrib/",),
-        "debian": (
-            "https://deb.debian.org/debian/",
-            "https://archive.debian.org/debian-archive/debian/",
-        ),
         "fedora": ("https://archives.fedoraproject.org/pub/fedora/",),
         "gcc": ("https://gcc.gnu.org/pub/gcc/", "https://mirrorservice.org/sites/gcc.gnu.org/"),
         "gentoo": ("https://distfiles.gentoo.org/",),
@@ -177,7 +173,6 @@ BUILT_IN: Final = Mirrors(
         "openbsd": ("https://cdn.openbsd.org/pub/OpenBSD/", "https://ftp.openbsd.org/pub/OpenBSD/"),
         "opensuse": ("https://download.opensuse.org/",),
         "postgresql": ("https://ftp.postgresql.org/pub/",),
-        "pypi": ("https://files.pythonhosted.org/packages/source/",),
         "qt": ("https://download.qt.io/",),
         "sageupstream": ("https://files.sagemath.org/spkg/upstream/",),
         "samba": ("https://download.samba.org/pub/",),
@@ -188,7 +183,6 @@ BUILT_IN: Final = Mirrors(
         "sourceforge": ("https://downloads.sourceforge.net/",),
         "steamrt": ("https://repo.steampowered.com/steamrt/",),
         "tcsh": ("https://astron.com/pub/tcsh/",),
-        "testpypi": ("https://test.pypi.org/packages/source/",),
         "ubuntu": (
             "https://archive.ubuntu.com/ubuntu/",
             "https://old-releases.ubuntu.com/ubuntu/",
