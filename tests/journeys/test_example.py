@@ -133,8 +133,8 @@ def test_nix_subscribes_and_installs(deployed: Deployed, tmp_path: Path) -> None
     hello = str(json.loads(said))
     # A package of the channel, and one of the builds on top.
     machine.run("nix-env", "--install", hello, deployed.builds.path("tool-2.0"))
-    assert machine.run("/root/.nix-profile/bin/hello").strip() == "hello"
-    assert machine.run("cat", "/root/.nix-profile/share/text") == "line\n" * 1000
+    assert machine.run("sh", "-c", "~/.nix-profile/bin/hello").strip() == "hello"
+    assert machine.run("sh", "-c", "cat ~/.nix-profile/share/text") == "line\n" * 1000
     machine.run("nix", "store", "verify", "--recursive", "--sigs-needed", "1", hello)
 
 
