@@ -18,7 +18,7 @@ from random import Random
 from bench import child
 from bench.measure import Row, at_most
 
-from narbor.formats import nar, narinfo
+from narbor.formats import nar, narinfo, streams
 from narbor.formats.narinfo import Narinfo
 from narbor.names import base32
 from narbor.names.digest import Digest, Seal
@@ -53,19 +53,6 @@ def many_files(size: int) -> Events:
     yield nar.END
 
 
-def joined(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Join small pieces."""
-    held: list[bytes] = []
-    size = 0
-    for piece in pieces:
-        held.append(piece)
-        size += len(piece)
-        if size >= PIECE:
-            yield b"".join(held)
-            held, size = [], 0
-    yield b"".join(held)
-
-
 def write(folder: Path, name: str, events: Events, compression: str) -> StorePath:
     """Write a cache with one item, holding no more than a piece of it at a time."""
     folder.mkdir()
@@ -73,7 +60,7 @@ def write(folder: Path, name: str, events: Events, compression: str) -> StorePat
     packer = lzma.LZMACompressor(preset=0) if compression == "xz" else None
     state, size = sha256(), 0
     with (folder / "file").open("wb") as file:
-        for chunk in joined(nar.write(events)):
+        for chunk in streams.gathered(nar.write(events), PIECE):
             state.update(chunk)
             size += len(chunk)
             file.write(packer.compress(chunk) if packer else chunk)

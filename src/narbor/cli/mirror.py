@@ -2,9 +2,7 @@
 
 import argparse
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,7 +14,6 @@ from narbor.cli.out import Bar, Out, amount
 from narbor.config import Config
 from narbor.errors import Refused, Rejected, Unavailable
 from narbor.formats import narinfo
-from narbor.library import Library
 from narbor.names import storepath
 from narbor.names.keys import Keyring
 from narbor.names.storepath import StorePath
@@ -158,7 +155,7 @@ def run(args: argparse.Namespace, out: Out) -> int:
             Upstream(cache, ring, args.trusted or wiring.says_trusted(url))
             for url, cache, ring in zip(urls, caches, rings, strict=True)
         ]
-        with _library(config, args.print_only) as library:
+        with store.library(config, args.print_only) as library:
             how = _options(config, args.print_only)
             done = follow(mirror.mirror(library, upstreams, paths, how), out)
     for word, reason in unknown.items():
@@ -176,21 +173,6 @@ def _rings(config: Config, args: argparse.Namespace, urls: list[str]) -> list[Ke
         own = [key for only, key in args.trust_from if only == url]
         rings.append(wiring.keyring(config, [*args.trust, *own], urls))
     return rings
-
-
-@contextmanager
-def _library(config: Config, print_only: bool) -> Iterator[Library]:
-    """Open the store; who only looks makes none where there is none."""
-    try:
-        library = wiring.open_library(config, write=not print_only)
-    except wiring.NoStore:
-        with tempfile.TemporaryDirectory(prefix="narbor-") as folder:
-            empty = configuration.replace(config, home=Path(folder))
-            with closing(wiring.open_library(empty, write=True)) as library:
-                yield library
-        return
-    with closing(library):
-        yield library
 
 
 def _tokens(words: Iterable[str]) -> dict[str, str]:

@@ -3,8 +3,10 @@
 import argparse
 import os
 import re
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 
 from narbor import config as configuration
 from narbor import wiring
@@ -32,6 +34,21 @@ def opened(args: argparse.Namespace, write: bool = False) -> Iterator[tuple[Conf
         yield config, library
     finally:
         library.close()
+
+
+@contextmanager
+def library(config: Config, looking: bool) -> Iterator[Library]:
+    """Open the store to write, and close it in the end; who only looks makes none for it."""
+    try:
+        found = wiring.open_library(config, write=not looking)
+    except wiring.NoStore:
+        with tempfile.TemporaryDirectory(prefix="narbor-") as folder:
+            empty = configuration.replace(config, home=Path(folder))
+            with closing(wiring.open_library(empty, write=True)) as nothing:
+                yield nothing
+        return
+    with closing(found):
+        yield found
 
 
 def locate(library: Library, text: str) -> tuple[Item, bytes]:

@@ -2,17 +2,16 @@
 
 import argparse
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from narbor import config as configuration
 from narbor import wiring
-from narbor.cli import options
+from narbor.cli import options, store
 from narbor.cli.options import Commands
 from narbor.cli.out import Bar, Out, amount
 from narbor.config import Channel, Config
@@ -129,7 +128,7 @@ def run(args: argparse.Namespace, out: Out) -> int:
         mirror_rate=args.rate,
     )
     looking = args.dry_run or args.print_list or bool(args.export)
-    with _library(config, looking) as library:
+    with store.library(config, looking) as library:
         if args.forget:
             return _forget(library, args.forget, out)
         if args.export:
@@ -296,21 +295,6 @@ def _read_mirrors(path: Path) -> Mirrors:
         return mirrors.parse(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise NoList(f"{path} cannot be read: {error}") from error
-
-
-@contextmanager
-def _library(config: Config, looking: bool) -> Iterator[Library]:
-    """Open the store; who only looks makes none where there is none."""
-    try:
-        library = wiring.open_library(config, write=not looking)
-    except wiring.NoStore:
-        with tempfile.TemporaryDirectory(prefix="narbor-") as folder:
-            empty = configuration.replace(config, home=Path(folder))
-            with closing(wiring.open_library(empty, write=True)) as library:
-                yield library
-        return
-    with closing(library):
-        yield library
 
 
 def _forget(library: Library, revision: str, out: Out) -> int:

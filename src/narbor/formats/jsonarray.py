@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from narbor.errors import Rejected
+from narbor.formats.streams import gathered
 
 DEEPEST: Final = 32
 
@@ -31,7 +32,7 @@ def objects(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
     """
     buffer, before = b"", b"["
     depth = begin = done = at = 0
-    pieces = _pieces(chunks)
+    pieces = gathered(chunks, _SMALLEST_PIECE)
     for piece in pieces:
         buffer += piece
         for token in _TOKEN.finditer(buffer, at):
@@ -64,19 +65,6 @@ def objects(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
         if len(buffer) > limit:
             raise MalformedArray(f"an object is larger than {limit} bytes")
     raise MalformedArray(f"it ends in the middle, behind {buffer[-40:]!r}")
-
-
-def _pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    waiting: list[bytes] = []
-    size = 0
-    for chunk in chunks:
-        waiting.append(chunk)
-        size += len(chunk)
-        if size >= _SMALLEST_PIECE:
-            yield b"".join(waiting)
-            waiting, size = [], 0
-    if size:
-        yield b"".join(waiting)
 
 
 def _between(text: bytes, expected: bytes) -> None:

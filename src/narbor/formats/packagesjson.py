@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from narbor.errors import Rejected
+from narbor.formats.streams import gathered
 
 DEEPEST: Final = 64
 LARGEST: Final = 1 << 22  # bytes of one package
@@ -59,7 +60,7 @@ def _entries(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
     buffer, key = b"", b""
     depth = begin = at = 0
     inside = False
-    for piece in _pieces(chunks):
+    for piece in gathered(chunks, _SMALLEST_PIECE):
         buffer += piece
         for token in _TOKEN.finditer(buffer, at):
             start, at = token.span()
@@ -94,17 +95,3 @@ def _bounded(text: bytes) -> bytes:
     if len(text) > LARGEST:
         raise MalformedPackages(f"a package is larger than {LARGEST} bytes")
     return text
-
-
-def _pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Put small pieces together: each may be gone through again with the next one."""
-    waiting: list[bytes] = []
-    size = 0
-    for chunk in chunks:
-        waiting.append(chunk)
-        size += len(chunk)
-        if size >= _SMALLEST_PIECE:
-            yield b"".join(waiting)
-            waiting, size = [], 0
-    if size:
-        yield b"".join(waiting)

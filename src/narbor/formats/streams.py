@@ -144,6 +144,21 @@ def limited(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
         yield chunk
 
 
+def gathered(chunks: Iterable[bytes], least: int) -> Iterator[bytes]:
+    """Give the same bytes in pieces of at least `least`, but for the last; empty ones are none."""
+    held: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        held.append(chunk)
+        size += len(chunk)
+        if size >= least:
+            yield b"".join(held) if len(held) > 1 else chunk
+            held.clear()
+            size = 0
+    if size:
+        yield b"".join(held)
+
+
 class Hashing(Protocol):
     """A hash function on its way, as hashlib has them."""
 

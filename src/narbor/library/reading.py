@@ -14,7 +14,7 @@ from narbor.blocks.packs import PackStore
 from narbor.dag import splice, walk
 from narbor.dag.splice import Cut, Leaf, Piece
 from narbor.formats import nar, zstdframe
-from narbor.formats.streams import Hashing
+from narbor.formats.streams import Hashing, gathered
 from narbor.library import plans
 from narbor.library.plans import Plans, Stretch
 from narbor.names import cid
@@ -112,8 +112,8 @@ class Reader:
     def _found(self, root: Cid, packed: bool, start: int, stop: int | None) -> Iterator[bytes]:
         """Give the bytes [start, stop) with a look for each block: the slow way, and the last."""
         if packed:
-            return _gathered(self._frames(self.splice(root), start, stop))
-        return _gathered(self._content(splice.pieces(root, self.node, start, stop)))
+            return gathered(self._frames(self.splice(root), start, stop), _CHUNK)
+        return gathered(self._content(splice.pieces(root, self.node, start, stop)), _CHUNK)
 
     def _content(self, cuts: Iterator[Cut]) -> Iterator[bytes]:
         while batch := list(islice(cuts, _BATCH)):
@@ -254,18 +254,3 @@ def _placed(
         if pending is not None:
             yield *pending, offset
             pending = None
-
-
-def _gathered(parts: Iterator[bytes]) -> Iterator[bytes]:
-    """Join small parts, so that a reader is not woken for each."""
-    held: list[bytes] = []
-    size = 0
-    for part in parts:
-        held.append(part)
-        size += len(part)
-        if size >= _CHUNK:
-            yield b"".join(held) if len(held) > 1 else part
-            held.clear()
-            size = 0
-    if held:
-        yield b"".join(held)
