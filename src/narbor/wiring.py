@@ -22,12 +22,11 @@ from narbor.blocks.reindex import Reread
 from narbor.catalogue import Catalogue
 from narbor.config import BadConfig, Config
 from narbor.dag import profile
-from narbor.doors import routing
 from narbor.doors.channels import ChannelsDoor
 from narbor.doors.http import Door
-from narbor.doors.ipfs import IpfsDoor
+from narbor.doors.ipfs import IpfsDoor, routing
+from narbor.doors.ipfs.routing import RoutingDoor
 from narbor.doors.nix import NixDoor
-from narbor.doors.routing import RoutingDoor
 from narbor.doors.tarballs import TarballDoor
 from narbor.errors import Refused, Unavailable
 from narbor.library import Library

@@ -11,7 +11,7 @@ from narbor.formats import narinfo, streams, vouched
 from narbor.names.keys import Keyring, SecretKey
 from narbor.tasks import farm
 from narbor.tasks.farm import Product
-from narbor.tasks.recipes import Pointer, Recipe, Written
+from narbor.tasks.farm.recipes import Pointer, Recipe, Written
 
 RECIPES = (
     Recipe("base-1.0", (("share/state", Written("{note}\n")),), ()),

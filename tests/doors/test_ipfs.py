@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from narbor.doors import http, indexpage, negotiation
+from narbor.doors import http
 from narbor.doors.http import Answer, Request
-from narbor.doors.ipfs import IpfsDoor
+from narbor.doors.ipfs import IpfsDoor, indexpage, negotiation
 from narbor.errors import Unavailable
 from narbor.formats import car, dagcbor, hamt, ipns, unixfs
 from narbor.formats.dagcbor import Link

@@ -6,9 +6,10 @@ from typing import Any, Final
 
 import pytest
 
-from narbor.doors import http, routing
+from narbor.doors import http
 from narbor.doors.http import Answer, Request
-from narbor.doors.routing import BadAddress, RoutingDoor
+from narbor.doors.ipfs import routing
+from narbor.doors.ipfs.routing import BadAddress, RoutingDoor
 from narbor.formats import ipns
 from narbor.names import cid, cidtext, peerkey
 from narbor.names.peerkey import PeerKey

@@ -6,9 +6,9 @@ import pytest
 
 from narbor.blocks import BlockMissing
 from narbor.doors import http
-from narbor.doors.contentpath import Blocks
 from narbor.doors.http import Request
 from narbor.doors.ipfs import IpfsDoor
+from narbor.doors.ipfs.contentpath import Blocks
 from narbor.formats import car, dagcbor, unixfs
 from narbor.formats.dagcbor import Link
 from narbor.library import Library

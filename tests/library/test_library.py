@@ -12,7 +12,7 @@ from narbor.errors import Rejected
 from narbor.formats import nar
 from narbor.formats.streams import Mismatch
 from narbor.library import Entry, Library
-from narbor.tasks.collect import Circumstances, collect
+from narbor.tasks.keep.collect import Circumstances, collect
 from tests.library.store import believed, file_nar, opened
 from tests.trees import HASH, archives, chunked
 

@@ -23,7 +23,7 @@ from narbor.names.keys import SecretKey
 from narbor.serve.ready import FRESH
 from narbor.tasks import farm
 from narbor.tasks.farm import Product
-from narbor.tasks.recipes import Recipe, Written
+from narbor.tasks.farm.recipes import Recipe, Written
 from tests.cli.program import Program
 from tests.cli.test_verify import damage
 from tests.peers.servers import Server, free_port

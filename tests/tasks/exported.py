@@ -5,7 +5,7 @@ from pathlib import Path
 
 from narbor.formats import narinfo, streams
 from narbor.formats.narinfo import Narinfo
-from narbor.tasks.tree import OWN
+from narbor.tasks.export.tree import OWN
 
 Seen = dict[str, tuple[int, int]]
 

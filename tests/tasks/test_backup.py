@@ -13,9 +13,9 @@ from narbor.blocks.index import Index
 from narbor.catalogue import ADMIT, COLLECT, Catalogue
 from narbor.errors import Unavailable
 from narbor.library import Library
-from narbor.tasks.backup import Circumstances, Collecting, Copied, Done, Event, Removed, backup
-from narbor.tasks.collect import AnotherCollection
-from narbor.tasks.tree import NotOurs, Tree
+from narbor.tasks.export.tree import NotOurs, Tree
+from narbor.tasks.keep.backup import Circumstances, Collecting, Copied, Done, Event, Removed, backup
+from narbor.tasks.keep.collect import AnotherCollection
 from tests.library.store import opened
 from tests.tasks.test_collect import admit, put, run
 

@@ -19,7 +19,7 @@ from narbor.formats import nar
 from narbor.library import Library
 from narbor.library.reading import Reader
 from narbor.names.item import Item
-from narbor.tasks.collect import (
+from narbor.tasks.keep.collect import (
     Broken,
     Circumstances,
     Collected,

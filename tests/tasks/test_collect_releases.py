@@ -6,7 +6,7 @@ from random import Random
 from narbor.catalogue import Release
 from narbor.library import Library
 from narbor.names.file import File
-from narbor.tasks.collect import Collected, LetGo, collect, preview
+from narbor.tasks.keep.collect import Collected, LetGo, collect, preview
 from tests.library.store import opened
 from tests.tasks.test_collect import NOW, only, put, run, until_waiting, whole
 

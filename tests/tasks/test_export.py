@@ -13,10 +13,10 @@ from narbor.formats import narinfo
 from narbor.library import Library
 from narbor.names.item import Item
 from narbor.names.keys import Keyring, SecretKey
-from narbor.tasks import cachetree, export
-from narbor.tasks.cachetree import Compression, Deleted, Exported, Failed, Form
-from narbor.tasks.export import Done, Event, Options
-from narbor.tasks.tree import NotOurs, Tree, TreeBusy, TreeFull
+from narbor.tasks import export
+from narbor.tasks.export import Done, Event, Options, cachetree
+from narbor.tasks.export.cachetree import Compression, Deleted, Exported, Failed, Form
+from narbor.tasks.export.tree import NotOurs, Tree, TreeBusy, TreeFull
 from tests.library.store import opened
 from tests.tasks.exported import claims, closed, seen, sound
 from tests.tasks.test_collect import put

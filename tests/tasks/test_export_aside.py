@@ -8,9 +8,9 @@ from narbor.formats.vouched import vouch
 from narbor.library import Library
 from narbor.names.item import Item
 from narbor.names.keys import Keyring
-from narbor.tasks.asidetree import Beside
-from narbor.tasks.cachetree import Deleted, Form
 from narbor.tasks.export import Options
+from narbor.tasks.export.asidetree import Beside
+from narbor.tasks.export.cachetree import Deleted, Form
 from tests.library.store import believed, opened
 from tests.tasks.exported import seen
 from tests.tasks.test_export import done, run

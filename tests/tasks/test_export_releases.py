@@ -9,9 +9,9 @@ from narbor.catalogue import Release
 from narbor.library import Library
 from narbor.names.file import File
 from narbor.names.item import Item
-from narbor.tasks.cachetree import Deleted, Failed, Form
 from narbor.tasks.export import Options
-from narbor.tasks.releasetree import Carried
+from narbor.tasks.export.cachetree import Deleted, Failed, Form
+from narbor.tasks.export.releasetree import Carried
 from tests.library.store import opened
 from tests.tasks.exported import claims, seen, sound
 from tests.tasks.test_collect import put

@@ -12,7 +12,7 @@ from narbor.names import digest, storepath
 from narbor.names.keys import Keyring, SecretKey
 from narbor.tasks import farm
 from narbor.tasks.farm import Product
-from narbor.tasks.recipes import Copied, Linked, Pointer, Recipe, Script, Written
+from narbor.tasks.farm.recipes import Copied, Linked, Pointer, Recipe, Script, Written
 
 KEY = SecretKey.generate("farm-1")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from narbor.names.keys import SecretKey
-from narbor.tasks import elf, farm, machine
-from narbor.tasks.farm import Product
-from narbor.tasks.recipes import Linked, Recipe
+from narbor.tasks import farm
+from narbor.tasks.farm import Product, elf, machine
+from narbor.tasks.farm.recipes import Linked, Recipe
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,10 @@ from narbor.names.digest import Digest, Seal
 from narbor.names.keys import Keyring
 from narbor.names.storepath import StorePath
 from narbor.net import http, wire
-from narbor.tasks.fetch import DiskFull
 from narbor.tasks.hall import Hall
 from narbor.tasks.mirror import Options, OtherStore, mirror
+from narbor.tasks.mirror.fetch import DiskFull
+from narbor.tasks.mirror.sources import Upstream, WrongStore
 from narbor.tasks.progress import (
     Admitted,
     Committed,
@@ -31,7 +32,6 @@ from narbor.tasks.progress import (
     Progress,
     Skipped,
 )
-from narbor.tasks.sources import Upstream, WrongStore
 from narbor.upstream import NotACache
 from narbor.upstream.cache import HttpCache
 from narbor.upstream.directory import DirectoryCache

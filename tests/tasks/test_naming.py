@@ -12,8 +12,8 @@ from narbor.library.dags import Dags
 from narbor.names import cid, peerkey
 from narbor.names.keys import CorruptKey
 from narbor.names.peerkey import PeerKey
-from narbor.tasks import naming
-from narbor.tasks.naming import Lasting, ShortLived
+from narbor.tasks.publish import naming
+from narbor.tasks.publish.naming import Lasting, ShortLived
 from tests.library.store import opened
 from tests.tasks.test_collect import put
 from tests.tasks.test_publish import published

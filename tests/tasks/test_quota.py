@@ -7,7 +7,7 @@ from random import Random
 from narbor.catalogue import Release
 from narbor.library import Library
 from narbor.names.file import File
-from narbor.tasks.quota import Over, TooMuch, excess
+from narbor.tasks.keep.quota import Over, TooMuch, excess
 from tests.cli.program import Program
 from tests.library.store import believed, file_nar, opened
 from tests.tasks.test_collect import run

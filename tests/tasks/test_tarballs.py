@@ -25,11 +25,12 @@ from narbor.names.tarball import ALGORITHMS, Unfetched
 from narbor.net.ftp import Ftp
 from narbor.net.http import Http
 from narbor.net.wire import Options as HttpOptions
-from narbor.tasks import checkouts, collect, tarballs
-from narbor.tasks.fetch import DiskFull
-from narbor.tasks.repair import Unrepaired, repair
-from narbor.tasks.tarballs import Done, Event, Failed, Fetched, Linked, Options, Wanted
-from narbor.tasks.verify import Verified, verify
+from narbor.tasks import tarballs
+from narbor.tasks.keep import collect
+from narbor.tasks.keep.repair import Unrepaired, repair
+from narbor.tasks.keep.verify import Verified, verify
+from narbor.tasks.mirror.fetch import DiskFull
+from narbor.tasks.tarballs import Done, Event, Failed, Fetched, Linked, Options, Wanted, checkouts
 from narbor.upstream.directory import DirectoryCache
 from tests.fakes.ftp import FakeFtp
 from tests.fakes.upstream import FakeCache, Instead, Reset, Status

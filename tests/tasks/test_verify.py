@@ -21,8 +21,8 @@ from narbor.names.cid import Cid
 from narbor.names.digest import Digest
 from narbor.names.item import Item, Rendering
 from narbor.names.keys import Keyring
-from narbor.tasks.repair import Mending, Repaired, Retired, Unrepaired, repair
-from narbor.tasks.verify import BadBlock, Damaged, Finding, Progress, Verified, verify
+from narbor.tasks.keep.repair import Mending, Repaired, Retired, Unrepaired, repair
+from narbor.tasks.keep.verify import BadBlock, Damaged, Finding, Progress, Verified, verify
 from narbor.upstream import Cache
 from narbor.upstream.directory import DirectoryCache
 from tests.library.store import believed, opened

@@ -13,9 +13,9 @@ from narbor.cli import store
 from narbor.cli.options import Commands
 from narbor.cli.out import Bar, Out, amount
 from narbor.errors import Refused
-from narbor.tasks import backup
-from narbor.tasks.backup import Circumstances, Copied, Done, Event, Moved, Removed
-from narbor.tasks.tree import Tree
+from narbor.tasks.export.tree import Tree
+from narbor.tasks.keep import backup
+from narbor.tasks.keep.backup import Circumstances, Copied, Done, Event, Moved, Removed
 
 
 class SameFolder(Refused):

@@ -16,6 +16,7 @@ from narbor.errors import NarborError, Refused
 from narbor.library import Library
 from narbor.net.http import Http
 from narbor.tasks.mirror import Options
+from narbor.tasks.mirror.sources import Upstream
 from narbor.tasks.progress import Admitted, Done, Failed, Found, Moved, Noted, Progress
 from narbor.tasks.release import make as making
 from narbor.tasks.release import wants
@@ -36,7 +37,6 @@ from narbor.tasks.release.plan import Followed
 from narbor.tasks.release.retention import Retention
 from narbor.tasks.release.stage import Unfit
 from narbor.tasks.release.wants import Want
-from narbor.tasks.sources import Upstream
 from narbor.upstream.channel import ChannelServer
 from narbor.upstream.hydra import Hydra, Selection
 

@@ -11,9 +11,9 @@ from narbor.cli.out import Bar, Out, amount
 from narbor.config import Config
 from narbor.errors import Unavailable
 from narbor.library import Library
-from narbor.tasks import collect, quota
-from narbor.tasks.collect import Broken, Collected, Ended, Event, LetGo, Marked, Waiting
-from narbor.tasks.quota import Over, TooMuch
+from narbor.tasks.keep import collect, quota
+from narbor.tasks.keep.collect import Broken, Collected, Ended, Event, LetGo, Marked, Waiting
+from narbor.tasks.keep.quota import Over, TooMuch
 
 _PATIENCE = 600.0
 _PAUSE = 1.0

@@ -25,10 +25,10 @@ from narbor.config import Config
 from narbor.errors import Rejected, Unavailable
 from narbor.formats import narinfo, streams, vouched
 from narbor.names.keys import Keyring, SecretKey
-from narbor.tasks import farm, machine, mirror
-from narbor.tasks.farm import Product
-from narbor.tasks.recipes import Recipe
-from narbor.tasks.sources import Upstream
+from narbor.tasks import farm, mirror
+from narbor.tasks.farm import Product, machine
+from narbor.tasks.farm.recipes import Recipe
+from narbor.tasks.mirror.sources import Upstream
 
 KEY_NAME: Final = "narbor-demo-1"
 LISTEN: Final = "127.0.0.1:8642"

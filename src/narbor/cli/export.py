@@ -18,12 +18,12 @@ from narbor.errors import Refused
 from narbor.formats import listing, packing
 from narbor.library import Library
 from narbor.names.item import Item
-from narbor.tasks import cachetree, export
-from narbor.tasks.asidetree import Beside
-from narbor.tasks.cachetree import Deleted, Exported, Failed, Form
-from narbor.tasks.export import Done, Event, Options
-from narbor.tasks.releasetree import Carried
-from narbor.tasks.tree import Tree
+from narbor.tasks import export
+from narbor.tasks.export import Done, Event, Options, cachetree
+from narbor.tasks.export.asidetree import Beside
+from narbor.tasks.export.cachetree import Deleted, Exported, Failed, Form
+from narbor.tasks.export.releasetree import Carried
+from narbor.tasks.export.tree import Tree
 
 
 class NothingToExport(Refused):

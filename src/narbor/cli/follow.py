@@ -8,8 +8,8 @@ from narbor.cli.out import Out
 from narbor.config import Config, Follow
 from narbor.tasks.mirror import Options
 from narbor.tasks.mirror import mirror as bring
+from narbor.tasks.mirror.sources import Upstream
 from narbor.tasks.release.lock import locked
-from narbor.tasks.sources import Upstream
 
 
 def run(config: Config, wanted: Follow, out: Out) -> int:

@@ -17,7 +17,7 @@ from narbor.formats.narinfo import Narinfo
 from narbor.names.storepath import StorePath
 from narbor.tasks.mirror import Options
 from narbor.tasks.mirror import mirror as bring
-from narbor.tasks.sources import Upstream
+from narbor.tasks.mirror.sources import Upstream
 from narbor.upstream.directory import DirectoryCache
 
 INFO = "nix-cache-info"

@@ -19,8 +19,8 @@ from narbor.names.keys import Keyring
 from narbor.names.storepath import StorePath
 from narbor.tasks import mirror
 from narbor.tasks.mirror import Options
+from narbor.tasks.mirror.sources import Upstream
 from narbor.tasks.progress import Admitted, Done, Failed, Found, Listed, Moved, Noted, Progress
-from narbor.tasks.sources import Upstream
 from narbor.upstream import Cache
 
 MANY = 20

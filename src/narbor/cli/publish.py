@@ -21,9 +21,9 @@ from narbor.library import Library
 from narbor.names import cid, peerkey
 from narbor.names.keys import CorruptKey
 from narbor.names.peerkey import PeerKey
-from narbor.tasks import naming, publish
-from narbor.tasks.naming import Lasting
-from narbor.tasks.publish import Circumstances, Looked, Published
+from narbor.tasks import publish
+from narbor.tasks.publish import Circumstances, Looked, Published, naming
+from narbor.tasks.publish.naming import Lasting
 
 _SECOND: Final = 1_000_000_000
 

@@ -13,12 +13,12 @@ from narbor.library.admission import Keep
 from narbor.names import release
 from narbor.names.file import File
 from narbor.tasks.farm import Product
+from narbor.tasks.mirror.sources import Upstream
 from narbor.tasks.release import make
 from narbor.tasks.release.make import Terms
 from narbor.tasks.release.plan import Candidate, Followed, LeftOut, Plan
 from narbor.tasks.release.stage import Circumstances, Unfit
 from narbor.tasks.release.wants import EXPRESSIONS
-from narbor.tasks.sources import Upstream
 
 CHANNEL = "demo"
 SYSTEM = "x86_64-linux"

@@ -20,8 +20,19 @@ from narbor.formats import mirrors, sources, streams
 from narbor.formats.mirrors import BUILT_IN, Mirrors
 from narbor.library import Library
 from narbor.names.tarball import Unfetched
-from narbor.tasks import checkouts, nixpkgs, tarballs, tarballtree
-from narbor.tasks.tarballs import Done, Event, Failed, Fetched, Linked, Options, Wanted
+from narbor.tasks import tarballs
+from narbor.tasks.export import tarballtree
+from narbor.tasks.tarballs import (
+    Done,
+    Event,
+    Failed,
+    Fetched,
+    Linked,
+    Options,
+    Wanted,
+    checkouts,
+    nixpkgs,
+)
 
 MANY = 20
 _EXPRESSIONS = {"nixexprs.tar.xz": "xz", "nixexprs.tar.gz": "gzip"}

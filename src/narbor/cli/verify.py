@@ -12,9 +12,9 @@ from narbor.cli.out import Bar, Out
 from narbor.config import Config
 from narbor.library import Library
 from narbor.names import cid
-from narbor.tasks import repair, verify
-from narbor.tasks.repair import Repaired, Retired
-from narbor.tasks.verify import BadBlock, Damaged, Drifted, Finding, Progress, Verified
+from narbor.tasks.keep import repair, verify
+from narbor.tasks.keep.repair import Repaired, Retired
+from narbor.tasks.keep.verify import BadBlock, Damaged, Drifted, Finding, Progress, Verified
 
 
 def add(commands: Commands) -> None:

@@ -19,6 +19,7 @@ from narbor.names.release import BackInTime
 from narbor.net.http import Http
 from narbor.net.wire import Options as Wire
 from narbor.tasks.mirror import Options
+from narbor.tasks.mirror.sources import Upstream
 from narbor.tasks.progress import Admitted, Done, Noted, Skipped
 from narbor.tasks.progress import Failed as NotFetched
 from narbor.tasks.release.make import (
@@ -40,7 +41,6 @@ from narbor.tasks.release.plan import Followed, Unfinished
 from narbor.tasks.release.retention import Retention
 from narbor.tasks.release.stage import Unfit
 from narbor.tasks.release.wants import Want, usual
-from narbor.tasks.sources import Upstream
 from narbor.upstream.cache import HttpCache
 from narbor.upstream.hydra import Hydra, Selection
 from tests.fakes.channel import ISO, NAME, REVISION, SYSTEM, Channel, expressions, release

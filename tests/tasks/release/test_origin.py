@@ -11,6 +11,7 @@ from narbor.library import Library
 from narbor.names.release import BackInTime
 from narbor.net.http import Gone, Http
 from narbor.net.wire import Options as Wire
+from narbor.tasks.mirror.sources import Upstream
 from narbor.tasks.release.make import (
     Event,
     HeldBack,
@@ -24,7 +25,6 @@ from narbor.tasks.release.make import (
 from narbor.tasks.release.origin import FromChannel
 from narbor.tasks.release.plan import Followed
 from narbor.tasks.release.stage import Unfit
-from narbor.tasks.sources import Upstream
 from narbor.upstream.cache import HttpCache
 from narbor.upstream.channel import ChannelServer, NoChannel
 from tests.fakes.channel import NAME, REVISION, Channel, expressions, release

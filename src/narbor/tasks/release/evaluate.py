@@ -16,8 +16,8 @@ from narbor.catalogue import Package
 from narbor.errors import Rejected, Unavailable
 from narbor.formats import streams
 from narbor.names import storepath
-from narbor.tasks import checkouts
-from narbor.tasks.checkouts import NoProgram, ProgramFailed
+from narbor.tasks.tarballs import checkouts
+from narbor.tasks.tarballs.checkouts import NoProgram, ProgramFailed
 
 EVALUATOR: Final = "nix-env"
 SYSTEMS: Final = ("x86_64-linux", "aarch64-linux")

@@ -24,6 +24,7 @@ from narbor.names.release import BackInTime
 from narbor.names.storepath import StorePath
 from narbor.tasks import mirror as mirroring
 from narbor.tasks.mirror import Options
+from narbor.tasks.mirror.sources import Upstream
 from narbor.tasks.progress import Failed as NotFetched
 from narbor.tasks.progress import Found, Noted, Progress, Skipped
 from narbor.tasks.release import descriptions, evaluate, index, stage
@@ -33,7 +34,6 @@ from narbor.tasks.release.plan import Candidate, Followed, Plan, Unfinished
 from narbor.tasks.release.retention import Retention, expendable
 from narbor.tasks.release.stage import Unfit
 from narbor.tasks.release.wants import EXPRESSIONS
-from narbor.tasks.sources import Upstream
 
 _SOME: Final = 3
 

@@ -13,10 +13,11 @@ from hashlib import sha256
 from itertools import islice
 from typing import Final
 
-from narbor.doors import carstream, http, indexpage, mediatypes, negotiation
-from narbor.doors.contentpath import Blocks, Place, need
+from narbor.doors import http
 from narbor.doors.http import Answer, Entity, Request
-from narbor.doors.negotiation import BadRequest, Wanted
+from narbor.doors.ipfs import carstream, indexpage, mediatypes, negotiation
+from narbor.doors.ipfs.contentpath import Blocks, Place, need
+from narbor.doors.ipfs.negotiation import BadRequest, Wanted
 from narbor.errors import Unavailable
 from narbor.formats import car, hamt, ipld, unixfs
 from narbor.names import cid, cidtext

@@ -1,8 +1,8 @@
 """Write what doors show into a folder that any program can carry: a plain cache, and channels.
 
-    nix-cache-info  HASH.narinfo  nar/...           the cache (tasks/cachetree.py)
-    HASH.ls  log/  realisations/  debuginfo/        what stands beside (tasks/asidetree.py)
-    releases/CHANNEL/RELEASE/...  channels/CHANNEL  releases and pointers (tasks/releasetree.py)
+    nix-cache-info  HASH.narinfo  nar/...           the cache (cachetree.py)
+    HASH.ls  log/  realisations/  debuginfo/        what stands beside (asidetree.py)
+    releases/CHANNEL/RELEASE/...  channels/CHANNEL  releases and pointers (releasetree.py)
     lastsync                                        when it was last brought up to date
 
 Only what changed is touched, so that who copies the folder (rsync) or serves it (nginx) sees what
@@ -17,10 +17,10 @@ from typing import Final, TypeAlias
 from narbor.catalogue import Release
 from narbor.library import Library
 from narbor.names.item import Item
-from narbor.tasks.asidetree import AsideTree, Beside
-from narbor.tasks.cachetree import INFO, CacheTree, Deleted, Exported, Failed, Form
-from narbor.tasks.releasetree import Carried, ReleaseTree
-from narbor.tasks.tree import Tree
+from narbor.tasks.export.asidetree import AsideTree, Beside
+from narbor.tasks.export.cachetree import INFO, CacheTree, Deleted, Exported, Failed, Form
+from narbor.tasks.export.releasetree import Carried, ReleaseTree
+from narbor.tasks.export.tree import Tree
 
 MARKS: Final = (INFO,)
 STAMP: Final = "lastsync"

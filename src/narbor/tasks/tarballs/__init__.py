@@ -24,9 +24,9 @@ from narbor.formats.streams import Mismatch
 from narbor.library import Library
 from narbor.names.digest import Digest
 from narbor.names.tarball import ALGORITHMS, Tarball, Unfetched
-from narbor.tasks import checkouts
-from narbor.tasks.fetch import DiskFull
+from narbor.tasks.mirror.fetch import DiskFull
 from narbor.tasks.parallel import Cancelled, Pool
+from narbor.tasks.tarballs import checkouts
 
 _BATCH: Final = 500
 _TIRED: Final = 3  # failures in a row after which a host is asked last

@@ -18,7 +18,7 @@ from narbor.library import Library
 from narbor.names.digest import Digest
 from narbor.names.item import Item
 from narbor.names.keys import Keyring
-from narbor.tasks.verify import (
+from narbor.tasks.keep.verify import (
     TARBALLS,
     Damaged,
     Verified,

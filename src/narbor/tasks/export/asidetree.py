@@ -19,10 +19,10 @@ from narbor.errors import Refused, Unavailable
 from narbor.library import Library
 from narbor.library.reading import Entry
 from narbor.names.item import Item
-from narbor.tasks import cachetree
-from narbor.tasks.cachetree import Deleted
-from narbor.tasks.releasetree import Carried
-from narbor.tasks.tree import Tree, TreeFull
+from narbor.tasks.export import cachetree
+from narbor.tasks.export.cachetree import Deleted
+from narbor.tasks.export.releasetree import Carried
+from narbor.tasks.export.tree import Tree, TreeFull
 from narbor.upstream import NotARealisation, out_path, realisation_path
 
 Listing = Callable[[Iterable[Entry]], Iterable[bytes]]

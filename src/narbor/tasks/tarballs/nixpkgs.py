@@ -15,8 +15,8 @@ from typing import Final
 from narbor.errors import Refused, Unavailable
 from narbor.formats import mirrors
 from narbor.formats.mirrors import Mirrors
-from narbor.tasks import checkouts
-from narbor.tasks.checkouts import NoProgram, ProgramFailed
+from narbor.tasks.tarballs import checkouts
+from narbor.tasks.tarballs.checkouts import NoProgram, ProgramFailed
 
 EVALUATOR: Final = "nix-instantiate"
 FINDER: Final = "maintainers/scripts/find-tarballs.nix"

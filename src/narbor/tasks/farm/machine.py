@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from narbor.errors import Unavailable
-from narbor.tasks import elf
-from narbor.tasks.recipes import Copied, Linked, Part, Pointer, Recipe, Script, Written
+from narbor.tasks.farm import elf
+from narbor.tasks.farm.recipes import Copied, Linked, Part, Pointer, Recipe, Script, Written
 
 LIBC: Final = "libc"
 LARGEST_FILE: Final = 8 << 20

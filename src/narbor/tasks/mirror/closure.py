@@ -7,8 +7,8 @@ from narbor.formats.vouched import Vouched
 from narbor.names import storepath
 from narbor.names.storepath import StorePath
 from narbor.tasks.hall import Hall
+from narbor.tasks.mirror.sources import Complaint, Sources
 from narbor.tasks.parallel import Pool
-from narbor.tasks.sources import Complaint, Sources
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ from narbor.errors import NarborError
 from narbor.formats.streams import checked
 from narbor.library import Library
 from narbor.names.file import File
-from narbor.tasks import cachetree
-from narbor.tasks.cachetree import INFO, Deleted, Failed
-from narbor.tasks.tree import Tree, TreeFull
+from narbor.tasks.export import cachetree
+from narbor.tasks.export.cachetree import INFO, Deleted, Failed
+from narbor.tasks.export.tree import Tree, TreeFull
 
 LAST: Final = "git-revision"
 VIEW: Final = "binary_cache"

@@ -8,10 +8,10 @@ from narbor.errors import NarborError, Rejected, Unavailable
 from narbor.formats import streams
 from narbor.formats.narinfo import Narinfo
 from narbor.formats.vouched import Vouched
-from narbor.tasks.closure import Wanted
 from narbor.tasks.hall import Hall
+from narbor.tasks.mirror.closure import Wanted
+from narbor.tasks.mirror.sources import Complaint, Source, Sources
 from narbor.tasks.parallel import Cancelled, Pool, ahead
-from narbor.tasks.sources import Complaint, Source, Sources
 from narbor.upstream import out_path
 
 _STEP: Final = 4 << 20

@@ -21,7 +21,7 @@ from narbor.blocks.packs import LARGEST_PACK
 from narbor.catalogue import COLLECT
 from narbor.errors import Unavailable
 from narbor.library import Library
-from narbor.tasks.tree import Tree
+from narbor.tasks.export.tree import Tree
 
 CATALOGUE: Final = "catalogue.sqlite"
 INDEX: Final = "index.sqlite"

@@ -23,8 +23,8 @@ from narbor.library import Library
 from narbor.names.digest import Digest, Seal
 from narbor.names.item import Item
 from narbor.names.keys import SecretKey
-from narbor.tasks.tree import Tree, TreeFull
-from narbor.tasks.verify import ahead
+from narbor.tasks.export.tree import Tree, TreeFull
+from narbor.tasks.keep.verify import ahead
 
 Compression: TypeAlias = Literal["zstd", "xz", "none"]
 

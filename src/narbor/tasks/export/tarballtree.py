@@ -16,7 +16,7 @@ from typing import Final
 
 from narbor.library import Library
 from narbor.names.tarball import Tarball
-from narbor.tasks.tree import Tree
+from narbor.tasks.export.tree import Tree
 
 MARKS: Final = ("sha512", "lastsync")
 FOLDERS: Final = ("sha512", "sha256", "sha1", "md5", "by-name", "revisions")

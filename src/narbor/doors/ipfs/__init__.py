@@ -1,6 +1,6 @@
 """The IPFS gateway: blocks for those who check, files and pages for those who read.
 
-    /ipfs/CID[/PATH]    what is under a CID, in the forms of `doors/negotiation.py`
+    /ipfs/CID[/PATH]    what is under a CID, in the forms of `doors/ipfs/negotiation.py`
     /ipns/NAME[/PATH]   what a name says, where its record is kept; `?format=ipns-record`
 
 It fetches nothing: what is not here is 404 at once (412 with `Cache-Control: only-if-cached`).
@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final, Protocol
 
-from narbor.doors import forms, http, negotiation
-from narbor.doors.carstream import BadSelection
-from narbor.doors.contentpath import Blocks, Missing, NoEntry, resolve
-from narbor.doors.forms import Ask
+from narbor.doors import http
 from narbor.doors.http import Answer, Request
-from narbor.doors.negotiation import BadRequest, Wanted
+from narbor.doors.ipfs import forms, negotiation
+from narbor.doors.ipfs.carstream import BadSelection
+from narbor.doors.ipfs.contentpath import Blocks, Missing, NoEntry, resolve
+from narbor.doors.ipfs.forms import Ask
+from narbor.doors.ipfs.negotiation import BadRequest, Wanted
 from narbor.errors import Rejected, Unavailable
 from narbor.formats import ipns
 from narbor.names import cid, cidtext, peerkey

@@ -20,10 +20,10 @@ from email.utils import formatdate
 from typing import Final
 from urllib.parse import urlsplit
 
-from narbor.doors import http, ipfs, negotiation
-from narbor.doors.contentpath import Blocks
+from narbor.doors import http, ipfs
 from narbor.doors.http import Answer, Request
-from narbor.doors.ipfs import Names, NoNames, Unresolved, record_answer
+from narbor.doors.ipfs import Names, NoNames, Unresolved, negotiation, record_answer
+from narbor.doors.ipfs.contentpath import Blocks
 from narbor.errors import Refused
 from narbor.names import cid, cidtext, peerkey
 from narbor.names.cid import Cid, MalformedCid

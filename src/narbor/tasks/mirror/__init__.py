@@ -1,7 +1,7 @@
 """Fetch items and all they refer to, verify every byte, keep them.
 
-    paths ──▶ closure: narinfos, vouched for, of what is not here           (tasks/closure.py)
-          ──▶ archives, the biggest first, checked, into the library        (tasks/fetch.py)
+    paths ──▶ closure: narinfos, vouched for, of what is not here           (closure.py)
+          ──▶ archives, the biggest first, checked, into the library        (fetch.py)
           ──▶ committed in groups
 
 An item's failure is put on record, and the run goes on. What ends it: a full disk, a store that
@@ -18,10 +18,11 @@ from typing import Final
 from narbor.errors import Refused
 from narbor.formats import narinfo
 from narbor.names.storepath import StorePath
-from narbor.tasks import closure, fetch
-from narbor.tasks.closure import Claimed, Here, Missing, Wanted
-from narbor.tasks.fetch import Came, Crew, Fetcher, Kept, Lost, Remark
 from narbor.tasks.hall import Hall
+from narbor.tasks.mirror import closure, fetch
+from narbor.tasks.mirror.closure import Claimed, Here, Missing, Wanted
+from narbor.tasks.mirror.fetch import Came, Crew, Fetcher, Kept, Lost, Remark
+from narbor.tasks.mirror.sources import Complaint, Sources, Upstream
 from narbor.tasks.progress import (
     Admitted,
     Committed,
@@ -35,7 +36,6 @@ from narbor.tasks.progress import (
     Progress,
     Skipped,
 )
-from narbor.tasks.sources import Complaint, Sources, Upstream
 
 _COMMIT_ITEMS: Final = 256
 _COMMIT_BYTES: Final = 128 << 20

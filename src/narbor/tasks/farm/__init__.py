@@ -21,8 +21,8 @@ from narbor.names import base32
 from narbor.names.digest import Digest, Seal
 from narbor.names.keys import SecretKey
 from narbor.names.storepath import StorePath
-from narbor.tasks import elf
-from narbor.tasks.recipes import Copied, Linked, Part, Pointer, Recipe, Script, Written
+from narbor.tasks.farm import elf
+from narbor.tasks.farm.recipes import Copied, Linked, Part, Pointer, Recipe, Script, Written
 
 
 @dataclass(frozen=True, slots=True)

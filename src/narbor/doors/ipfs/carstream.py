@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from narbor.doors.contentpath import Blocks, Place, need
+from narbor.doors.ipfs.contentpath import Blocks, Place, need
 from narbor.errors import Refused
 from narbor.formats import ipld, unixfs
 from narbor.names import cid, cidtext
