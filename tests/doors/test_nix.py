@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from hashlib import sha256
 from typing import cast
 
@@ -14,6 +15,7 @@ from narbor.doors import http
 from narbor.doors.http import Answer, Request
 from narbor.doors.nix import NixDoor
 from narbor.formats import narinfo
+from narbor.names import cid
 from narbor.names.item import Item
 from narbor.names.keys import Keyring, SecretKey
 from tests.fakes.library import FakeLibrary, Link, Program, Tree, world
@@ -68,8 +70,21 @@ def test_fields_stand_in_the_order_of_nix() -> None:
     text = body(ask(NixDoor(library, (KEY,)), f"/{item.path.hash_part}.narinfo")).decode()
     names = [line.partition(":")[0] for line in text.splitlines()]
     assert " ".join(names) == (
-        "StorePath URL Compression FileHash FileSize NarHash NarSize References Deriver Sig Sig"
+        "StorePath URL Compression FileHash FileSize NarHash NarSize References Deriver Sig Sig CID"
     )
+
+
+@pytest.mark.parametrize("prefix", ["", "/plain"])
+def test_a_narinfo_names_the_root_of_the_archive_that_is_here(prefix: str) -> None:
+    library = FakeLibrary()
+    bare = library.add("x", b"y", (), ("k:AAAA",))
+    theirs = (("CID", "bafkqaaa"), ("System", "x86_64-linux"), ("CID", "another"))
+    item = replace(bare, extra=theirs)
+    library.items[item.path.hash_part] = item
+    said = narinfo.parse(body(ask(NixDoor(library), f"{prefix}/{item.path.hash_part}.narinfo")))
+    assert said.extra == (("System", "x86_64-linux"), ("CID", cid.text(item.archive)))
+    assert said.text.endswith(b"\nCID: " + cid.text(item.archive).encode() + b"\n")
+    assert said.signatures == item.signatures
 
 
 def test_an_empty_list_of_references_keeps_its_blank() -> None:

@@ -62,10 +62,18 @@ def info(store: str, priority: int) -> bytes:
 
 def claim(item: Item, signatures: tuple[str, ...]) -> bytes:
     """Write an item's narinfo; signatures are sorted, since they come in any order."""
-    others = tuple(pair for pair in item.extra if pair[0] != FIELD)
-    said = replace(item, extra=(*sorted(others), (FIELD, cid.text(item.archive))))
+    said = with_root(replace(item, extra=tuple(sorted(item.extra))))
     url, digest, size = f"nar/{item.seal.digest.nix32}.nar", item.seal.digest, item.seal.size
     return narinfo.of_item(said, url, "none", digest, size, sorted(set(signatures)))
+
+
+def with_root(item: Item) -> Item:
+    """Return an item whose narinfo says, last of all, the root of its archive in FIELD.
+
+    What another cache said there is left out: its archive may be cut otherwise than ours.
+    """
+    others = (pair for pair in item.extra if pair[0] != FIELD)
+    return replace(item, extra=(*others, (FIELD, cid.text(item.archive))))
 
 
 def weigh(root: Cid, get: Get) -> int:

@@ -1,7 +1,7 @@
 """The Nix binary cache, as every Nix since 2.8 reads it.
 
     /nix-cache-info                 the store directory and how much we want to be asked
-    /HASH.narinfo                   what is said of an item, signed
+    /HASH.narinfo                   what is said of an item, signed, and its archive's CID
     /HASH.ls                        its tree as JSON (`formats/listing.py`)
     /nar/NARHASH.nar                its archive (NarHash in Nix base 32), by range if wanted
     /nar/FILEHASH.nar.zst           the same as zstd; the bytes of a URL never change
@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Final, Literal, Protocol, TypeAlias
 
+from narbor.dag import cachedir
 from narbor.doors import http
 from narbor.doors.http import Answer, Entity, Request
 from narbor.formats import listing, narinfo
@@ -132,7 +133,8 @@ class NixDoor:
         rendering = self.library.rendering(item, self.compression)
         seal = (rendering.digest, rendering.size)
         form, signed = rendering.compression, self._signed(item)
-        text = narinfo.of_item(item, _url(rendering), form, *seal, signed)
+        said = cachedir.with_root(item)
+        text = narinfo.of_item(said, _url(rendering), form, *seal, signed)
         return _document(request, text, "text/x-nix-narinfo", KEPT, ready=True)
 
     def archive(self, request: Request, hash: str) -> Answer:
