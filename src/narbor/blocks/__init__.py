@@ -57,3 +57,20 @@ class BlockStore(Protocol):
     def keys(self) -> Iterator[Cid]:
         """Give each block's CID once, in any order."""
         ...
+
+
+class BlockSource(Protocol):
+    """Someone who may have blocks. What it gives is not believed: the asker hashes."""
+
+    @property
+    def name(self) -> str:
+        """The URL, without secrets, as it stands in messages and counts."""
+        ...
+
+    def fetch(self, names: Sequence[Cid]) -> Iterator[tuple[Cid, bytes]]:
+        """Give those of these blocks that it has, in any order; the others are left out.
+
+        Raises Unavailable when it cannot go on, Refused when it will not without credentials or
+        does not speak our language, Rejected for answers that cannot be what was asked for.
+        """
+        ...
