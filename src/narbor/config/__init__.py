@@ -16,18 +16,31 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Struct, structs
 
-from narbor.config import channels, follow, lines, seed
+from narbor.config import channels, follow, ipfs, lines, seed
 from narbor.config.channels import Channel, Product
 from narbor.config.errors import BadConfig
 from narbor.config.follow import Follow
+from narbor.config.ipfs import Ipfs, Publish, Replicate
 from narbor.config.tarballs import Tarballs
 
-__all__ = ["BadConfig", "Channel", "Config", "Follow", "Mirror", "Product", "Serve", "Tarballs"]
+__all__ = [
+    "BadConfig",
+    "Channel",
+    "Config",
+    "Follow",
+    "Ipfs",
+    "Mirror",
+    "Product",
+    "Publish",
+    "Replicate",
+    "Serve",
+    "Tarballs",
+]
 
 FILE_NAME = "narbor.toml"
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]?)(i?)B?", re.IGNORECASE)
-_WHERE = re.compile(r"^(.*?)(?: - at `\$\.?(.*)`)?$", re.DOTALL)
+_WHERE = re.compile(r"^(.*?)(?: - at (?:`key` in )?`\$\.?(.*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"unknown field `(.*)`")
 
 
@@ -58,7 +71,15 @@ class Mirror(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_f
     tokens: dict[str, str] = {}
 
 
-TABLES: Final[dict[str, type[Struct]]] = {"serve": Serve, "mirror": Mirror, "tarballs": Tarballs}
+TABLES: Final[dict[str, type[Struct]]] = {
+    "serve": Serve,
+    "mirror": Mirror,
+    "tarballs": Tarballs,
+    "ipfs": Ipfs,
+    "publish": Publish,
+}
+# Tables that stand there any number of times: no variable sets them.
+LISTS: Final = ("channel", "follow", "replicate")
 
 
 class Config(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
@@ -79,8 +100,11 @@ class Config(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_f
     serve: Serve = Serve()
     mirror: Mirror = Mirror()
     tarballs: Tarballs = Tarballs()
+    ipfs: Ipfs = Ipfs()
+    publish: Publish = Publish()
     channel: tuple[Channel, ...] = ()
     follow: tuple[Follow, ...] = ()
+    replicate: tuple[Replicate, ...] = ()
 
 
 def load(
@@ -127,7 +151,7 @@ def example() -> str:
 
 
 def replace(config: Config, **changes: object) -> Config:
-    """Return `config` with flags put in; `serve_*`, `mirror_*`, `tarballs_*` go into the tables.
+    """Return `config` with flags put in; `serve_*`, `mirror_*` and so on go into the tables.
 
     None means that the flag was not given.
     """
@@ -153,6 +177,12 @@ def channel(values: Mapping[str, object], source: str) -> Channel:
         return msgspec.convert(values, Channel)
     except msgspec.ValidationError as error:
         raise BadConfig(f"{source}: {error}") from error
+
+
+def publishes(config: Config) -> bool:
+    """Tell whether `narbor watch` publishes: under names, or for those who copy the cache."""
+    wanted = bool(config.publish.names) or any(each.what == "cache" for each in config.replicate)
+    return wanted and config.publish.interval > 0
 
 
 def plain(config: Config) -> dict[str, object]:
@@ -201,8 +231,8 @@ def _read(source: Path, must_exist: bool) -> tuple[dict[str, Any], str]:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise BadConfig(f"{source} is no TOML: {error}") from error
-    for name in ("home", "tls-cert", "tls-key", "ca-file", "netrc"):
-        for table in (values, values.get("serve"), values.get("mirror")):
+    for name in ("home", "tls-cert", "tls-key", "ca-file", "netrc", "denied-file"):
+        for table in (values, values.get("serve"), values.get("mirror"), values.get("ipfs")):
             if isinstance(table, dict) and isinstance(table.get(name), str):
                 table[name] = str(source.parent / Path(table[name]).expanduser())
     return values, text
@@ -213,15 +243,19 @@ def _overlay(values: dict[str, Any], environment: Mapping[str, str]) -> None:
     for prefix, kind, table in _tables(values):
         for field in structs.fields(kind):
             said = environment.get(f"NARBOR_{prefix}{field.name.upper()}")
-            if said is None or field.name in ("home", "channel", "follow", *TABLES):
+            if said is None or field.name in ("home", *LISTS, *TABLES):
                 continue
             table[field.encode_name] = _words(field.name, said)
 
 
 def _words(name: str, said: str) -> object:
     match name:
-        case "keys" | "hashed_mirrors" | "systems":
+        case "keys" | "hashed_mirrors" | "systems" | "public_url" | "subdomain_hosts" | "denied":
             return said.split()
+        case "names":
+            return said.split()
+        case "dnslinks":
+            return ipfs.links(said.split())
         case "tokens":
             return tokens(said.split())
         case _:
@@ -264,15 +298,25 @@ def _convert(values: dict[str, Any], text: str, source: Path, strict: bool = Fal
         config = msgspec.convert(values, Config, strict=strict, dec_hook=_decode)
     except msgspec.ValidationError as error:
         raise BadConfig(_complaint(str(error), text, source)) from error
-    wrong = channels.complaint(config.channel)
-    where = "channel"
-    if wrong is None:
-        names = [channel.name for channel in config.channel]
-        where, wrong = "follow", follow.complaint(config.follow, names)
-    if wrong is not None:
-        number, key, mistake = wrong
-        raise BadConfig(_complaint(f"{mistake} - at `$.{where}[{number}].{key}`", text, source))
+    mistake = _mistake(config)
+    if mistake is not None:
+        where, what = mistake
+        raise BadConfig(_complaint(f"{what} - at `$.{where}`", text, source))
     return config
+
+
+def _mistake(config: Config) -> tuple[str, str] | None:
+    """Return the place and mistake of what no schema finds."""
+    names = [channel.name for channel in config.channel]
+    for where, wrong in (
+        ("channel", channels.complaint(config.channel)),
+        ("follow", follow.complaint(config.follow, names)),
+    ):
+        if wrong is not None:
+            number, key, mistake = wrong
+            return f"{where}[{number}].{key}", mistake
+    names += [each.name for each in config.follow]
+    return ipfs.complaint(config.ipfs, config.publish, config.replicate, names)
 
 
 def _decode(kind: type, value: object) -> object:
@@ -289,7 +333,7 @@ def _complaint(message: str, text: str, source: Path) -> str:
         where = f"{where}.{unknown[1]}".lstrip(".")
         what = "no such key (`narbor config example` lists them all)"
     line = lines.find(text, where)
-    if line is None and where.startswith(("channel", "follow")):
+    if line is None and where.startswith(LISTS):
         return f"{source}: {where}: {what}"
     if line is None:
         return f"{source} or NARBOR_{where.upper().replace('.', '_')}: {where}: {what}"

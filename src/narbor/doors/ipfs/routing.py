@@ -34,6 +34,11 @@ _UNKNOWN_SECONDS: Final = 15
 _STALE: Final = 172_800
 _SECOND: Final = 1_000_000_000
 _PATH: Final = re.compile(r"/routing/v1/(providers|peers|ipns|dht)/(.+)", re.DOTALL)
+_MULTIADDR: Final = re.compile(
+    r"/(?:dns|dns4|dns6|ip4|ip6)/[0-9A-Za-z.:_-]+/tcp/[0-9]{1,5}(?:/tls(?:/sni/[^/\s]+)?)?/https?"
+    r"(?:/http-path/[^/\s]+)?",
+    re.ASCII,
+)
 _IP4: Final = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}", re.ASCII)
 
 
@@ -59,6 +64,15 @@ def multiaddr(url: str) -> str:
         where = f"/ip4/{host}" if _IP4.fullmatch(host) else f"/dns/{host}"
     secure = parts.scheme == "https"
     return f"{where}/tcp/{port or (443 if secure else 80)}{'/tls' if secure else ''}/http"
+
+
+def public(text: str) -> str:
+    """Return a multiaddr that is told to others: as it is, or of a URL; raises BadAddress."""
+    if not text.startswith("/"):
+        return multiaddr(text)
+    if _MULTIADDR.fullmatch(text) is None:
+        raise BadAddress(f"{text} is no multiaddr of an HTTP server (/dns/HOST/tcp/443/tls/http)")
+    return text
 
 
 @dataclass(frozen=True, slots=True)
