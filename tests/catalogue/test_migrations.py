@@ -13,6 +13,7 @@ from tests.catalogue.world import admitted, base, item
 NEW = {
     2: ("offer", "output", "package", "listed", "path", "release", "channel"),
     3: ("absence", "file"),
+    7: ("kept",),
     6: ("record",),
     5: ("publication",),
     4: ("unfetched", "checkout", "named", "revision", "tarball"),

@@ -46,6 +46,12 @@ def key_of(name: Cid) -> bytes:
     return cid.varint(codec) + name[at + 2 :]
 
 
+def is_kept(name: Cid) -> bool:
+    """Tell whether packs keep blocks with such names: those by SHA-256."""
+    function = 2 if name[1] < 128 else cid.read_varint(name, 1)[1]
+    return name[function] == cid.SHA256
+
+
 def name_of(key: bytes) -> Cid:
     """Return the CID whose key this is."""
     codec, digest = key[:-32] or b"\x55", key[-32:]

@@ -16,14 +16,18 @@ from itertools import islice
 from typing import Final
 
 from narbor.blocks import frames
-from narbor.blocks.index import Place, key_of, name_of
+from narbor.blocks.index import Place, is_kept, key_of, name_of
 from narbor.blocks.packs import PackStore
+from narbor.names import cid
 from narbor.names.cid import Cid
 
 _PAGE: Final = 10_000
 _MOVED: Final = 200  # frames moved at one time, of at most a MiB each
 _GARBAGE: Final = 0.3  # of a pack: worth moving the rest for
 _HEAD: Final = 57  # bytes before a frame whose CID has the usual 36
+_LOOK: Final = 100  # digests looked up at once, under each of these codecs
+_CODECS: Final = (cid.DAG_PB, cid.DAG_CBOR, cid.DAG_JSON, cid.CBOR, cid.JSON, cid.LIBP2P_KEY)
+_PREFIXES: Final = (b"", *map(cid.varint, _CODECS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +47,34 @@ class Live:
 
     def add(self, name: Cid) -> bool:
         """Mark a block; tell whether it is here and was not marked before."""
+        id = self.id_of(name)
+        return id is not None and self.add_id(id)
+
+    def id_of(self, name: Cid) -> int | None:
+        """Return the id of a block; None if it is not here, as none is that packs cannot keep."""
+        if not is_kept(name):
+            return None
         found = self._store.index.rows("SELECT id FROM block WHERE key = ?", (key_of(name),))
-        if not found:
-            return False
-        at, bit = divmod(found[0][0], 8)
+        return int(found[0][0]) if found else None
+
+    def add_id(self, id: int) -> bool:
+        """Mark a block by its id; tell whether it was not marked before."""
+        at, bit = divmod(id, 8)
         if at >= len(self._bits):
             self._bits.extend(bytes(at + 1 - len(self._bits) + (len(self._bits) >> 1)))
         new = not self._bits[at] >> bit & 1
         self._bits[at] |= 1 << bit
         return new
+
+    def add_hashes(self, digests: Iterable[bytes]) -> None:
+        """Mark all blocks with these SHA-256 digests, under whatever codec they are here."""
+        waiting = iter(digests)
+        while batch := list(islice(waiting, _LOOK)):
+            keys = [prefix + digest for digest in batch for prefix in _PREFIXES]
+            marks = ",".join("?" * len(keys))
+            query = f"SELECT id FROM block WHERE key IN ({marks})"
+            for (id,) in self._store.index.rows(query, keys):
+                self.add_id(id)
 
     def __contains__(self, id: int) -> bool:
         at, bit = divmod(id, 8)

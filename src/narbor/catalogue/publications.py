@@ -1,15 +1,18 @@
-"""What was published: roots of whole directories, kept with all below them; records of names."""
+"""Roots that are kept with all below them, and records of names.
+
+Published are directories of our own; kept by name are roots that came from elsewhere.
+"""
 
 from narbor.catalogue import rows
 from narbor.catalogue.tarballs import Tarballs
-from narbor.catalogue.values import Publication
+from narbor.catalogue.values import Kept, Publication
 from narbor.names.cid import Cid
 from narbor.names.digest import Digest
 from narbor.names.item import Item
 
 
 class Publications(Tarballs):
-    """The published roots, by name, and IPNS records. Safe for threads."""
+    """The published roots and the kept ones, by name, and IPNS records. Safe for threads."""
 
     def publish(self, name: str, publication: Publication) -> None:
         """Write down what is published under a name; what was before is let go of.
@@ -44,6 +47,30 @@ class Publications(Tarballs):
         for root, *rest in self._database.rows(query, (name,)):
             return Publication(Cid(root), *rest)
         return None
+
+    def keep_root(self, name: str, root: Cid, time: int) -> None:
+        """Keep a root under a name, with all below it; what the name stood for is let go of.
+
+        The blocks must be durable, and an admission open since before they were looked for.
+        """
+        with self._database.writing() as connection:
+            connection.execute("INSERT OR REPLACE INTO kept VALUES (?, ?, ?)", (name, root, time))
+
+    def kept_root(self, name: str) -> Cid | None:
+        """Return the root that is kept under a name."""
+        for (root,) in self._database.rows("SELECT root FROM kept WHERE name = ?", (name,)):
+            return Cid(root)
+        return None
+
+    def kept_roots(self) -> tuple[Kept, ...]:
+        """Return all that is kept by name, by name."""
+        found = self._database.rows("SELECT name, root, time FROM kept ORDER BY name")
+        return tuple(Kept(name, Cid(root), time) for name, root, time in found)
+
+    def let_go(self, name: str) -> bool:
+        """Let go of what is kept under a name; tell whether there was anything."""
+        with self._database.writing() as connection:
+            return connection.execute("DELETE FROM kept WHERE name = ?", (name,)).rowcount > 0
 
     def keep_record(self, name: Cid, text: bytes, before: bytes | None) -> bool:
         """Keep the record of a name in place of `before`, None where there was none.

@@ -129,6 +129,15 @@ class Publication:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """The root of any DAG that came from elsewhere, kept with all below it under a name."""
+
+    name: str
+    root: Cid
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
 class Channel:
     """A channel: the release it is at, the newest it was ever at, and whether it stands still."""
 

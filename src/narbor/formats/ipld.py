@@ -7,7 +7,7 @@ looked into. Links come as they stand, CIDv0 or CIDv1: see `cidtext.Written`.
 import binascii
 import json
 from base64 import b64decode
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from narbor.errors import Rejected
@@ -52,6 +52,21 @@ def links(name: Cid, block: bytes) -> list[Written]:
     if codec in DOCUMENTS:
         return [Written(link.cid) for link in _links_in(document(name, block))]
     return []
+
+
+def targets(name: Cid, get: Callable[[Cid], bytes]) -> Sequence[Cid]:
+    """Return what a block links to, as CIDv1, whatever its codec; see `links`.
+
+    Where the codec can have no links, the block is not asked for.
+    """
+    codec = cid.codec(name)
+    if codec != cid.DAG_PB and codec not in DOCUMENTS:
+        return ()
+    content = inlined(name)
+    block = get(name) if content is None else content
+    if codec == cid.DAG_PB:
+        return _node_links(block)
+    return [cidtext.known(link.cid) for link in _links_in(document(name, block))]
 
 
 def _node_links(block: bytes) -> list[Cid]:

@@ -1,11 +1,11 @@
 """Let go of what nobody asks for: items first, then the blocks that only they had.
 
-Kept are the pins and what releases list, with all they refer to, the files of releases, what open
-admissions recorded or met, and what the caller adds. A run that admits items bottom up opens one
-for the whole of it (HOLD), and spares what it finds here. Writers go on meanwhile, so blocks go in
-four steps (narbor.blocks.sweep): marked, condemned, looked at again once every admission is over
-that was open when the last one was condemned, and only then deleted. A collection that is given up
-at any point has done no harm; the next one begins anew.
+Kept are the pins and what releases list, with all they refer to, the files of releases, roots of
+any kind that are kept by name, what open admissions recorded or met, and what the caller adds. A
+run that admits items bottom up opens one for the whole of it (HOLD), and spares what it finds here.
+Writers go on meanwhile, so blocks go in four steps (narbor.blocks.sweep): marked, condemned, looked
+at again once every admission is over that was open when the last one was condemned, and only then
+deleted. A collection that is given up at any point has done no harm; the next one begins anew.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -13,18 +13,18 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Final
 
-from narbor.blocks import sweep
+from narbor.blocks import BlockDamaged, sweep
 from narbor.blocks.sweep import Live, Room
 from narbor.catalogue import ADMIT, COLLECT, Admission
 from narbor.dag.reach import reach
-from narbor.errors import Unavailable
-from narbor.formats import unixfs
+from narbor.errors import NarborError, Unavailable
 from narbor.library import Library
 from narbor.library.reading import Reader
 from narbor.names.cid import Cid
 from narbor.names.item import Item
 
 _BATCH: Final = 500
+_KEPT: Final = "the root "
 
 
 class AnotherCollection(Unavailable):
@@ -107,7 +107,7 @@ def preview(library: Library, also: Iterable[str] = ()) -> Iterator[Event]:
     newest = sweep.newest(library.blocks)
     live = Live(library.blocks)
     stay = (item for item in library.items() if item.path.base not in gone)
-    yield from _mark(library, live, chain(_items_roots(library, stay), _files_roots(library)))
+    yield from _mark(library, live, chain(_items_roots(library, stay), _other_roots(library)))
     lengths = [length for _, length in sweep.dead(library.blocks, live, newest)]
     yield Collected(len(gone), Room(len(lengths), sum(lengths)), 0, sum(lengths))
 
@@ -168,7 +168,7 @@ def _blocks(library: Library, ours: int) -> Iterator[Event | Room]:
     horizon = library.catalogue.horizon()
     live = Live(store)
     every = _items_roots(library, library.items())
-    yield from _mark(library, live, chain(every, _files_roots(library)))
+    yield from _mark(library, live, chain(every, _other_roots(library)))
     sweep.condemn(store, live, newest, ours)
     # From here on who meets a condemned block saves it. Who met one before is waited for, and
     # what came of it is marked as well.
@@ -177,7 +177,7 @@ def _blocks(library: Library, ours: int) -> Iterator[Event | Room]:
         yield Waiting(waiting)
     saved: list[Cid] = []
     fresh = _items_roots(library, library.catalogue.items(since=horizon))
-    yield from _mark(library, live, chain(fresh, _files_roots(library)), saved.append)
+    yield from _mark(library, live, chain(fresh, _other_roots(library)), saved.append)
     sweep.reprieve(store, saved)
     yield sweep.delete(store, ours)
 
@@ -201,22 +201,21 @@ def _mark(
     new: Callable[[Cid], None] = lambda name: None,
 ) -> Iterator[Marked | Broken]:
     """Add to `live` every block under these roots; `new` is told of each that was not in."""
-    reader = Reader(library.blocks)
-    broken: list[str] = []
+    get = Reader(library.blocks).node
+    broken: list[NarborError] = []
 
-    def node(name: Cid) -> bytes:
-        try:
-            return reader.node(name)
-        except Unavailable as error:
-            broken.append(str(error))
-            return unixfs.directory_node([])
+    def complain(name: Cid, error: NarborError) -> None:
+        broken.append(error)
 
     done = 0
     for done, (whose, roots) in enumerate(all_roots, 1):
         for root in roots:
-            for name in reach(root, node, live.add):
+            for name in reach(root, get, live.add, complain):
                 new(name)
-        yield from (Broken(whose, reason) for reason in broken)
+        foreign = whose.startswith(_KEPT)
+        # Who made a root that came from elsewhere may never have given all of it.
+        lost = (e for e in broken if not foreign or isinstance(e, BlockDamaged))
+        yield from (Broken(whose, str(error)) for error in lost)
         broken.clear()
         if done % _BATCH == 0:
             yield Marked(done)
@@ -230,5 +229,6 @@ def _items_roots(library: Library, items: Iterable[Item]) -> Iterator[tuple[str,
         yield base, [top for root in roots for top in (root.tree, root.archive)]
 
 
-def _files_roots(library: Library) -> Iterator[tuple[str, Iterable[Cid]]]:
-    return (("a file of a release", [root]) for root in library.catalogue.file_roots())
+def _other_roots(library: Library) -> Iterator[tuple[str, Iterable[Cid]]]:
+    yield from (("a file of a release", [root]) for root in library.catalogue.file_roots())
+    yield from ((f"{_KEPT}{each.name}", [each.root]) for each in library.catalogue.kept_roots())

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from narbor.blocks.sweep import Live
 from narbor.catalogue import Release
 from narbor.dag.reach import reach
-from narbor.errors import Unavailable
-from narbor.formats import unixfs
+from narbor.errors import NarborError
 from narbor.library import Library
 from narbor.library.reading import Reader
 from narbor.names import release as names
@@ -106,6 +105,8 @@ class _Count:
             self._files(each)
         for tarball in catalogue.tarballs():
             self._root(tarball.root)
+        for kept in catalogue.kept_roots():
+            self._root(kept.root)
 
     def release(self, release: Release) -> int:
         """Count a release; return what it adds."""
@@ -131,11 +132,9 @@ class _Count:
                 self._root(top)
 
     def _root(self, root: Cid) -> None:
-        new = list(reach(root, self._node, self._live.add))
+        new = list(reach(root, self._reader.node, self._live.add, _pass_over))
         self.size += sum(place.length for place in self._library.blocks.places(new))
 
-    def _node(self, name: Cid) -> bytes:
-        try:
-            return self._reader.node(name)
-        except Unavailable:
-            return unixfs.directory_node([])  # lost: `verify` says so, and it takes no room
+
+def _pass_over(name: Cid, error: NarborError) -> None:
+    """What is lost `verify` tells, and it takes no room."""
