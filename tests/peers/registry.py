@@ -24,6 +24,7 @@ PEERS: dict[str, str] = {
     "svn": "apt",
     "hg": "apt",
     "helia": "npm",
+    "boxo": "go",
 }
 
 _ran: dict[str, str] = {}

@@ -174,10 +174,10 @@ class Narbor:
         assert done.returncode == 0, f"narbor {' '.join(words)}: {done.returncode}\n{said[-4000:]}"
         return done.stdout
 
-    def server(self) -> Server:
-        """Make the server of this home; the caller starts it."""
+    def server(self, *flags: str) -> Server:
+        """Make the server of this home, with more flags if need be; the caller starts it."""
         port = free_port()
-        argv = (*self._program(), "serve", "--listen", f"127.0.0.1:{port}")
+        argv = (*self._program(), "serve", "--listen", f"127.0.0.1:{port}", *flags)
         self.home.mkdir(parents=True, exist_ok=True)
         return Server(argv, port, self.home.with_suffix(".log"))
 
