@@ -22,6 +22,7 @@ from narbor.blocks.reindex import Reread
 from narbor.catalogue import Catalogue
 from narbor.config import BadConfig, Config
 from narbor.dag import profile
+from narbor.doors.blocks import BlocksDoor
 from narbor.doors.channels import ChannelsDoor
 from narbor.doors.http import Door
 from narbor.doors.ipfs import IpfsDoor, routing
@@ -32,7 +33,9 @@ from narbor.errors import Refused, Unavailable
 from narbor.library import Library
 from narbor.library.admission import Admissions
 from narbor.library.dags import Dags
-from narbor.names.keys import Keyring, PublicKey, SecretKey
+from narbor.library.exchange import Exchange
+from narbor.names.keys import CorruptKey, Keyring, PublicKey, SecretKey
+from narbor.names.peerkey import PeerKey
 from narbor.net.ftp import Ftp
 from narbor.net.http import Http
 from narbor.net.wire import Options
@@ -116,7 +119,8 @@ def doors(config: Config, library: Library) -> tuple[Door, ...]:
     dags, here = Dags(library), routing.by_host(scheme)
     gateway = IpfsDoor(dags, time.time_ns, dags)
     router = RoutingDoor(dags, time.time_ns, address=here, names=dags)
-    return (cache, channels, TarballDoor(library), gateway, router)
+    blocks = BlocksDoor(Exchange(library))
+    return (cache, channels, TarballDoor(library), gateway, router, blocks)
 
 
 @contextmanager
@@ -202,6 +206,24 @@ def signing_keys(config: Config) -> tuple[SecretKey, ...]:
     """Return the secret keys of the home, which sign all that is served; raises CorruptKey."""
     paths = sorted(key_folder(config).glob("*.secret"))
     return tuple(SecretKey.parse(_read(path)) for path in paths)
+
+
+def peer_key_file(config: Config, name: str) -> Path:
+    """Return where the key of an IPNS name lies; raises CorruptKey for what names no file."""
+    if "/" in name or name.startswith(".") or not name:
+        raise CorruptKey(f"{name!r} cannot be the name of a file")
+    return key_folder(config) / f"{name}.pem"
+
+
+def peer_key(config: Config, name: str) -> PeerKey | None:
+    """Return the key of an IPNS name, None where there is none yet; raises CorruptKey."""
+    file = peer_key_file(config, name)
+    try:
+        return PeerKey.parse(file.read_text("ascii"))
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise CorruptKey(f"{file} cannot be read: {error}") from error
 
 
 def key_folder(config: Config) -> Path:

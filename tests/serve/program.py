@@ -1,8 +1,9 @@
 """A server over a fake library: `python -m tests.serve.program LISTEN [OPTION=VALUE]...`.
 
 Options: workers, patience, tls_cert, tls_key, access (a file), size of `/big` and where it breaks
-(bytes). `/probe` tells how many bodies are open, how many bytes were made, and how often the
-library was asked; `/change` makes the library another one.
+(bytes), home (the folder of a real store, whose doors stand before these). `/probe` tells how many
+bodies are open, how many bytes were made, and how often the library was asked; `/change` makes the
+library another one.
 """
 
 import json
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
+from narbor import wiring
 from narbor.config import Config, Serve
 from narbor.doors import http
 from narbor.doors.http import Answer, Entity, Request
@@ -72,8 +74,12 @@ def load(options: Mapping[str, str]) -> App:
     world(library)
     access = AccessLog.open(options["access"]) if "access" in options else None
     size = int(options.get("size", "1000000"))
-    doors = (NixDoor(library), Probe(library, size, int(options.get("breaks", size))))
-    return App(doors, library, worker.metrics(), access)
+    probe = Probe(library, size, int(options.get("breaks", size)))
+    if "home" not in options:
+        return App((NixDoor(library), probe), library, worker.metrics(), access)
+    config = Config(home=Path(options["home"]))
+    real = wiring.open_library(config)
+    return App((*wiring.doors(config, real), probe), real, worker.metrics(), access)
 
 
 def main() -> None:

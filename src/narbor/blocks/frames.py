@@ -63,6 +63,27 @@ class Codec(threading.local):
             return None
         return block if len(block) == size else None
 
+    def unpack(self, frame: bytes | memoryview, size: int) -> bytes | None:
+        """Return the block in a frame that a stranger gave; None unless it is exactly one frame.
+
+        What the frame says of its size is looked at first: room is made for so much.
+        """
+        try:
+            said = zstandard.get_frame_parameters(frame)
+            if said.content_size != size or said.dict_id or said.window_size > LARGEST_BLOCK:
+                return None
+            block = self._decompressor.decompress(
+                frame, max_output_size=size, allow_extra_data=False
+            )
+        except zstandard.ZstdError:
+            return None
+        return block if len(block) == size else None
+
+
+def head_size(name: Cid) -> int:
+    """Return how long the head is that stands before the frame of a block."""
+    return _LENGTHS.size + len(name) + _CRC.size
+
 
 def head(name: Cid, length: int, size: int, level: int) -> bytes:
     """Write what stands before a frame of `length` bytes that holds `size` bytes."""
@@ -79,7 +100,7 @@ def scan(data: bytes, start: int) -> Iterator[Found]:
     while len(data) - at >= _LENGTHS.size:
         magic, room, level, length, size = _LENGTHS.unpack_from(data, at)
         end = at + 8 + room
-        if magic != _HEAD_MAGIC or not 50 > room > 13 or end + length > len(data):
+        if magic != _HEAD_MAGIC or not 64 > room > 13 or end + length > len(data):
             return
         (crc,) = _CRC.unpack_from(data, end - 4)
         if crc != zlib.crc32(data[at + 8 : end - 4]) or size > LARGEST_BLOCK:

@@ -11,7 +11,7 @@ goes out. An ETag here is always strong: it stands for bytes that never change u
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from narbor.errors import NarborError, Refused, Rejected, Unavailable
 
@@ -20,6 +20,7 @@ IMMUTABLE: Final = "public, max-age=31536000, immutable, no-transform"
 # a door that reads a name out of a path answers 404 itself.
 STATUS: Final = ((Refused, 400), (Unavailable, 503), (Rejected, 502), (NarborError, 500))
 READING: Final = ("GET", "HEAD")
+SENDING: Final = ("POST", "PUT")
 
 _TAG = re.compile(r'\s*(W/)?("[\x21\x23-\x7e\x80-\xff]*")\s*(?:,|$)')
 # Twenty digits are more than any size; int() need never meet thousands of them.
@@ -28,12 +29,16 @@ _RANGE = re.compile(r"bytes\s*=\s*([0-9]{0,20})\s*-\s*([0-9]{0,20})\s*", re.IGNO
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What somebody asks. `path` is percent-decoded, header names are in lower case."""
+    """What somebody asks. `path` is percent-decoded, header names are in lower case.
+
+    `content` is the body, of POST and PUT only, and only where a door takes one: see `Taking`.
+    """
 
     method: str
     path: str
     query: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+    content: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,18 @@ class Door(Protocol):
 
     def answer(self, request: Request) -> Answer | None:
         """Answer, or return None when the path is none of this door's; raises NarborError."""
+        ...
+
+
+@runtime_checkable
+class Taking(Protocol):
+    """A door that wants to read what comes with some requests."""
+
+    def takes(self, request: Request) -> int:
+        """Return how many bytes may come with a request whose body is not read yet; 0: none.
+
+        Quick, and of the head alone: it is asked before anything is let in.
+        """
         ...
 
 
@@ -101,6 +118,13 @@ def ask(doors: Iterable[Door], request: Request) -> Answer:
         absent = absent or answer
     absent = absent or missing("nothing is served here")
     return bare(absent) if request.method == "HEAD" else absent
+
+
+def takes(doors: Iterable[Door], request: Request) -> int:
+    """Return how many bytes may come with a request; 0 where no door wants any."""
+    if request.method not in SENDING:
+        return 0
+    return max((door.takes(request) for door in doors if isinstance(door, Taking)), default=0)
 
 
 def bare(answer: Answer) -> Answer:

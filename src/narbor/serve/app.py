@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any, Final, Protocol, TypeAlias
 from urllib.parse import unquote_to_bytes
@@ -25,6 +25,7 @@ from narbor.serve.access import AccessLog
 from narbor.serve.bodies import Body
 from narbor.serve.metrics import TYPE, Metrics
 from narbor.serve.ready import Kept, Message, Ready
+from narbor.serve.uploads import Uploads
 
 Scope: TypeAlias = Mapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
@@ -97,12 +98,14 @@ class App:
         metrics: Metrics,
         access: AccessLog | None = None,
         clock: Callable[[], float] = time.monotonic,
+        uploads: Uploads | None = None,
     ) -> None:
         self._doors = doors
         self._library = library
         self._metrics = metrics
         self._access = access
         self._clock = clock
+        self._uploads = uploads or Uploads()
         self._ready = Ready()
         self._looking: asyncio.Task[None] | None = None
         self._front: Service | None = None
@@ -164,8 +167,12 @@ class App:
         """Answer without help of the memory; return the status and how many bytes went out."""
         plain = _plain(scope)
         request, head = _request(scope, plain), scope["method"] == "HEAD"
-        loop = asyncio.get_running_loop()
-        asked = await loop.run_in_executor(self._lookups, self._ask, request, head)
+        limit = 0 if plain else http.takes(self._doors, request)
+        if limit:
+            asked = await self._taken(request, limit, receive)
+        else:
+            loop = asyncio.get_running_loop()
+            asked = await loop.run_in_executor(self._lookups, self._ask, request, head)
         answer = asked.answer
         if _keepable(asked, plain, scope) and self._ready.look(asked.version, begun):
             self._ready.keep(scope["path"], ready.kept(answer, asked.data))
@@ -179,6 +186,15 @@ class App:
         await send(ready.finish(data))
         self._metrics.sent(len(data))
         return answer.status, len(data)
+
+    async def _taken(self, request: Request, limit: int, receive: Receive) -> Asked:
+        """Ask the doors with the body of a request."""
+        async with self._uploads.taken(request, limit, receive) as content:
+            if isinstance(content, Answer):
+                return Asked(0, content)
+            whole = replace(request, content=content)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._lookups, self._ask, whole, False)
 
     def _ask(self, request: Request, head: bool) -> Asked:
         """Ask the doors, in a thread. The version is read first: what is made later is newer."""

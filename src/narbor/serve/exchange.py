@@ -11,6 +11,10 @@ from narbor.errors import Refused
 
 Scope: TypeAlias = Mapping[str, Any]
 LARGEST_HEAD: Final = 32 << 10
+READING: Final = (b"GET", b"HEAD")
+# A body in chunks must not be in so many of them that taking it apart costs more than it holds.
+MANY_PARTS: Final = 64
+SMALLEST_PART: Final = 512
 
 
 class BadRequest(Refused):
@@ -33,6 +37,9 @@ class Exchange:
         self._wire = h11.Connection(h11.SERVER, max_incomplete_event_size=LARGEST_HEAD)
         self._head = b""
         self.request: h11.Request | None = None
+        self.open = False  # whether more of a body may come
+        self._parts = 0
+        self._size = 0
 
     def read(self, data: bytes) -> bool:
         """Take in bytes; tell whether the head of the request is whole. Raises BadRequest."""
@@ -43,7 +50,41 @@ class Exchange:
             raise BadRequest(str(error), error.error_status_hint) from error
         if isinstance(event, h11.Request):
             self.request = event
+            self.open = event.method not in READING
         return self.request is not None
+
+    def go_on(self) -> bytes:
+        """Return what tells a client to send the body, where it waits to be told."""
+        if not self._wire.they_are_waiting_for_100_continue:
+            return b""
+        return self._wire.send(h11.InformationalResponse(status_code=100, headers=[])) or b""
+
+    def take(self, data: bytes) -> tuple[bytes, bool]:
+        """Take in bytes of the body; return what is new of it, and whether more is to come.
+
+        Raises BadRequest for a body that is none.
+        """
+        parts = []
+        try:
+            if data:
+                self._wire.receive_data(data)
+            while self.open and (event := self._wire.next_event()) is not h11.NEED_DATA:
+                if isinstance(event, h11.Data):
+                    parts.append(bytes(event.data))
+                    self._count(len(parts[-1]))
+                else:
+                    self.open = False
+        except h11.RemoteProtocolError as error:
+            self.open = False
+            raise BadRequest(str(error), error.error_status_hint) from error
+        return b"".join(parts), self.open
+
+    def _count(self, size: int) -> None:
+        self._parts += 1
+        self._size += size
+        if self._parts > MANY_PARTS + self._size // SMALLEST_PART:
+            self.open = False
+            raise BadRequest("the body comes in too many chunks", 400)
 
     def write(self, message: Mapping[str, Any], date: str) -> list[bytes]:
         """Return what an ASGI message is on the wire. The head goes out with the first body.

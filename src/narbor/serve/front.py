@@ -143,6 +143,7 @@ class Connection(asyncio.Protocol):
         self._through: asyncio.Transport | None = None
         self._drained = asyncio.Event()
         self._drained.set()
+        self._arrived = asyncio.Event()
         self._gone = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -159,6 +160,7 @@ class Connection(asyncio.Protocol):
         self._front.connections.discard(self)
         self._gone.set()
         self._drained.set()
+        self._arrived.set()
         if self._through is not None:
             self._through.close()
 
@@ -184,6 +186,8 @@ class Connection(asyncio.Protocol):
             self._held = self._held + data if self._held else data
             if not self._busy:
                 self._go_on()
+            else:
+                self._arrived.set()
             if len(self._held) > LARGEST_WAITING:
                 self.transport.pause_reading()
 
@@ -258,14 +262,31 @@ class Connection(asyncio.Protocol):
                 self.transport.writelines(exchange.write(message, self._front.date()[0]))
                 await self._drained.wait()
 
+        async def receive() -> Message:
+            return await self._receive(exchange)
+
         try:
-            await self._front.app(scope_of(exchange.request, self._client), self._receive, send)
+            await self._front.app(scope_of(exchange.request, self._client), receive, send)
         except h11.LocalProtocolError as error:
             log.error("%s: an answer that is none: %s", exchange.request.target, error)
         finally:
             self._served(exchange)
 
-    async def _receive(self) -> Message:
+    async def _receive(self, exchange: Exchange) -> Message:
+        """Give the next part of a body, and in the end that the client has gone.
+
+        Nothing is read before it is asked for. Raises BadRequest for a body that is none.
+        """
+        while exchange.open and not self._gone.is_set():
+            if told := exchange.go_on():
+                self.transport.write(told)
+            self._arrived.clear()
+            held, self._held = self._held, b""
+            part, more = exchange.take(held)
+            if part or not more:
+                return {"type": "http.request", "body": part, "more_body": more}
+            self.transport.resume_reading()
+            await self._arrived.wait()
         await self._gone.wait()
         return {"type": "http.disconnect"}
 

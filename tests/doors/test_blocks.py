@@ -1,0 +1,126 @@
+"""The door between narbors: names in, names and records out, limits on all of it."""
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from narbor.blocks import frames
+from narbor.doors import http
+from narbor.doors.blocks import BlocksDoor
+from narbor.doors.http import Answer, Request
+from narbor.errors import Unavailable
+from narbor.formats import exchange
+from narbor.names import cid
+from narbor.names.cid import Cid
+
+HERE = [cid.raw(b"%d" % n) for n in range(20)]
+NAMES = st.lists(
+    st.one_of(
+        st.sampled_from(HERE),
+        st.binary(max_size=9).map(cid.raw),
+        st.binary(max_size=9).map(cid.node),
+        st.binary(max_size=128).map(cid.inline),
+        st.binary(min_size=64, max_size=64).map(lambda d: Cid(b"\x01\x55\x13\x40" + d)),
+    )
+)
+
+
+class Shelf:
+    """Has the blocks HERE."""
+
+    def missing(self, names: Sequence[Cid]) -> list[Cid]:
+        """Return those that are not in HERE."""
+        return [name for name in names if name not in HERE]
+
+    def records(self, names: Sequence[Cid]) -> Iterator[bytes]:
+        """Give something for each that is in HERE."""
+        yield from (name for name in names if name in HERE)
+        yield exchange.closing(len(names))
+
+
+def ask(path: str, content: bytes, method: str = "POST", type: str = exchange.NAMES) -> Answer:
+    """Ask the door."""
+    request = Request(method, path, "", {"content-type": type}, content)
+    return http.ask([BlocksDoor(Shelf())], request)
+
+
+def body(answer: Answer) -> bytes:
+    """Return the whole body."""
+    return answer.body if isinstance(answer.body, bytes) else b"".join(answer.body)
+
+
+@given(NAMES)
+def test_names_are_read_as_they_were_written(names: list[Cid]) -> None:
+    assert exchange.read_names(exchange.write_names(names)) == list(dict.fromkeys(names))
+
+
+@given(NAMES)
+def test_what_is_missing_and_what_is_not(names: list[Cid]) -> None:
+    answer = ask("/blocks/missing", exchange.write_names(names))
+    assert (answer.status, answer.header("content-type")) == (200, exchange.NAMES)
+    absent = exchange.read_names(body(answer))
+    assert absent == [name for name in dict.fromkeys(names) if name not in HERE]
+    got = ask("/blocks/get", exchange.write_names(names))
+    assert (got.status, got.header("content-type")) == (200, exchange.FRAMES)
+    rest = [name for name in dict.fromkeys(names) if name in HERE]
+    assert body(got) == b"".join(rest) + exchange.closing(len(dict.fromkeys(names)))
+
+
+@given(st.binary(max_size=200))
+def test_junk_is_a_bad_request(junk: bytes) -> None:
+    try:
+        exchange.read_names(junk)
+    except exchange.MalformedExchange:
+        for path in ("/blocks/missing", "/blocks/get"):
+            assert ask(path, junk).status == 400
+    try:
+        exchange.read_closing(junk)
+    except exchange.MalformedExchange as error:
+        assert str(len(junk)) in str(error)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_the_closing_record_is_one_that_zstd_passes_over(count: int) -> None:
+    record = exchange.closing(count)
+    assert exchange.read_closing(record) == count
+    assert list(frames.scan(record, 0)) == []
+    assert record[1:4] == b"\x2a\x4d\x18" and len(record) == 8 + record[4]
+
+
+def test_only_so_many_names() -> None:
+    names = [cid.raw(b"%d" % n) for n in range(exchange.MOST_NAMES + 1)]
+    assert ask("/blocks/missing", exchange.write_names(names[:-1])).status == 200
+    answer = ask("/blocks/missing", exchange.write_names(names))
+    assert answer.status == 400 and b"10,000" in body(answer)
+    assert len(exchange.write_names(names[:-1])) <= exchange.LARGEST_NAMES
+
+
+@pytest.mark.parametrize("path", ["/blocks/missing", "/blocks/get"])
+def test_other_methods_and_types(path: str) -> None:
+    answer = ask(path, b"", "GET")
+    assert (answer.status, answer.header("allow")) == (405, "POST")
+    for type in ("", "text/plain", "application/json"):
+        assert ask(path, b"", type=type).status == 415
+    assert ask(path, b"", type=exchange.NAMES.upper() + "; x=y").status == 200
+
+
+def test_other_paths_are_none_of_ours() -> None:
+    door = BlocksDoor(Shelf())
+    for path in ("/blocks", "/blocks/", "/blocks/get/", "/nix-cache-info", "/blocks/put"):
+        request = Request("POST", path)
+        assert door.answer(request) is None
+        assert http.takes([door], request) == 0
+    assert http.takes([door], Request("POST", "/blocks/get")) == exchange.LARGEST_NAMES
+    assert http.takes([door], Request("GET", "/blocks/get")) == 0
+
+
+def test_a_library_that_fails_is_told() -> None:
+    class Broken(Shelf):
+        def missing(self, names: Sequence[Cid]) -> list[Cid]:
+            raise Unavailable("the disk is away")
+
+    request = Request("POST", "/blocks/missing", "", {"content-type": exchange.NAMES})
+    answer = http.ask([BlocksDoor(Broken())], request)
+    assert answer.status == 503 and b"the disk is away" in body(answer)
