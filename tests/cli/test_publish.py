@@ -2,10 +2,16 @@
 
 import json
 import stat
+from contextlib import closing
 
+from narbor import wiring
+from narbor.config import Config
+from narbor.formats import ipns
 from narbor.names import cid, peerkey
 from narbor.names.peerkey import PeerKey
+from narbor.tasks.release.lock import locked
 from tests.cli.program import Farm, Program
+from tests.cli.test_release import configure
 
 
 def test_the_root_goes_to_standard_output_alone(filled: Program) -> None:
@@ -57,6 +63,29 @@ def test_a_name_leads_to_it(filled: Program) -> None:
     facts = json.loads(filled("--json", "publish", "--name", "farm").stdout)
     assert (facts["name"], facts["sequence"]) == (name, 1)
     assert facts["root"] != root
+
+
+def test_the_configuration_says_which_names(filled: Program) -> None:
+    configure(filled, '[publish]\nnames = ["one", "two"]\nlifetime = 36000\nttl = 60\n')
+    root, one, two = filled("publish").stdout.split()
+    facts = json.loads(filled("--json", "publish").stdout)
+    assert [each["key"] for each in facts["names"]] == ["one", "two"]
+    assert [each["name"] for each in facts["names"]] == [one, two]
+    assert (facts["root"], facts["name"], facts["dnslink"]) == (root, one, f"dnslink=/ipns/{one}")
+    with closing(wiring.open_library(Config(home=filled.home))) as library:
+        record = ipns.parse(library.catalogue.record_of(peerkey.parse(one)) or b"")
+    assert (record.value.decode(), record.ttl) == (f"/ipfs/{root}", ipns.MINUTE)
+    assert record.until // 10**9 == facts["names"][0]["until"]
+    other = filled("publish", "--name", "three").stdout.split()
+    assert other[0] == root and other[1] not in (one, two) and len(other) == 2
+
+
+def test_one_writer_at_a_time(filled: Program) -> None:
+    with locked(filled.home / "locks", "publish", "the other one"):
+        done = filled("publish", "--name", "farm")
+    assert done.returncode == 3
+    assert "the cache is being published already (the other one)" in done.stderr
+    assert not (filled.home / "keys" / "farm.pem").exists()
 
 
 def test_names_and_terms_that_cannot_be(filled: Program) -> None:

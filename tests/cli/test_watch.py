@@ -209,3 +209,31 @@ def test_channels_are_released_at_their_interval(narbor: Program, fake: Channel)
         watch.event(event="ended", name=C, well=True)
         assert at(narbor) == NEWER
         assert watch.end() == 0
+
+
+def test_the_cache_is_published_and_its_name_renewed(narbor: Program, farm: Farm) -> None:
+    terms = '[publish]\nnames = ["farm"]\ninterval = 1\nlifetime = 4\nttl = 1\n'
+    configure(narbor, terms, follow(farm))
+    with watching(narbor) as watch:
+        watch.event(event="ended", name="small", well=True)
+        first = watch.event(event="published")
+        assert first["items"] == 2
+        watch.event(event="ended", name="publish", well=True)
+        # Nothing changes, and it goes on being good.
+        again = first
+        while again["until"] == first["until"]:
+            again = watch.event(event="published")
+        assert (again["root"], again["sequence"]) == (first["root"], 0)
+        assert watch.end() == 0
+    done = narbor("watch", "--once", "publish")
+    assert done.returncode == 0
+    assert "publish: done" in done.stderr
+
+
+def test_publishing_that_fails_ends_nothing(narbor: Program, farm: Farm) -> None:
+    configure(narbor, '[publish]\nnames = ["farm"]\n', follow(farm))
+    (narbor.home / "keys").mkdir()
+    (narbor.home / "keys" / "farm.pem").write_text("no key")
+    done = narbor("watch", "--once")
+    assert done.returncode == 1
+    assert "small: done" in done.stderr and "publish: failed" in done.stderr

@@ -28,9 +28,10 @@ def test_the_sequence_rises_with_the_value(tmp_path: Path) -> None:
         first = naming.name(library, KEY, ONE, NOW)
         assert (first.value, first.sequence, first.ttl) == (ONE, 0, ipns.TTL)
         assert first.until == NOW + ipns.LIFETIME
-        assert naming.name(library, KEY, ONE, NOW + ipns.HOUR) == first
-        longer = naming.name(library, KEY, ONE, NOW + 13 * ipns.HOUR)
-        assert (longer.sequence, longer.until) == (0, NOW + 13 * ipns.HOUR + ipns.LIFETIME)
+        assert naming.name(library, KEY, ONE, NOW + 24 * ipns.HOUR) == first
+        later = NOW + 24 * ipns.HOUR + 1
+        longer = naming.name(library, KEY, ONE, later)
+        assert (longer.sequence, longer.until) == (0, later + ipns.LIFETIME)
         assert ipns.newer(first.text, longer.text) == longer.text
         other = naming.name(library, KEY, TWO, NOW)
         assert other.sequence == 1

@@ -1,13 +1,16 @@
 """`narbor publish`: the whole cache as one directory; its root is printed.
 
-With `--name NAME` an IPNS name leads to it: its key is `HOME/keys/NAME.pem`, made when it is first
-asked for, in the form that `ipfs key import` takes and gives.
+With `--name NAME`, or `names` in the configuration, IPNS names lead to it. The key of one is
+`HOME/keys/NAME.pem`, made when it is first asked for, in the form that `ipfs key import` takes and
+gives.
 """
 
 import argparse
 import os
 import time
+from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -19,13 +22,37 @@ from narbor.config import Config
 from narbor.formats import ipns
 from narbor.library import Library
 from narbor.names import cid, peerkey
-from narbor.names.keys import CorruptKey
 from narbor.names.peerkey import PeerKey
 from narbor.tasks import publish
 from narbor.tasks.publish import Circumstances, Looked, Published, naming
 from narbor.tasks.publish.naming import Lasting
+from narbor.tasks.release.lock import locked
 
 _SECOND: Final = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A name that leads to what was published, and the record that says so."""
+
+    key_name: str
+    key: PeerKey
+    record: ipns.Record
+
+    @property
+    def text(self) -> str:
+        """The name as IPNS spells it."""
+        return peerkey.text(self.key.name)
+
+    def facts(self) -> dict[str, object]:
+        """Return what is said of it as JSON."""
+        record = self.record
+        return {
+            "key": self.key_name,
+            "name": self.text,
+            "sequence": record.sequence,
+            "until": record.until // _SECOND,
+        }
 
 
 def add(commands: Commands) -> None:
@@ -36,28 +63,55 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--whole", action="store_true", help="make it anew, not from what was published before"
     )
-    parser.add_argument("--name", metavar="NAME", help="let the IPNS name of this key lead to it")
     parser.add_argument(
-        "--lifetime", type=int, default=48, metavar="HOURS", help="the name is good for (48)"
+        "--name",
+        action="append",
+        metavar="NAME",
+        help="let the IPNS name of this key lead to it, in place of those of the configuration; "
+        "again and again",
     )
-    parser.add_argument(
-        "--ttl", type=int, default=5, metavar="MINUTES", help="others may keep it for (5)"
-    )
+    parser.add_argument("--lifetime", type=int, metavar="HOURS", help="the name is good for (48)")
+    parser.add_argument("--ttl", type=int, metavar="MINUTES", help="others may keep it for (5)")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace, out: Out) -> int:
-    """Publish; the root goes to standard output, and the name if there is one, a line each."""
-    lasting = Lasting(args.lifetime * ipns.HOUR, args.ttl * ipns.MINUTE)
+    """Publish; the root goes to standard output, and its names, a line each."""
     with store.opened(args, write=True) as (config, library):
-        key = None if args.name is None else _key(config, args.name, out)
-        done = _published(config, library, args.whole, out)
-        record = None
-        if key is not None:
-            value = f"/ipfs/{cid.text(done.root)}".encode()
-            record = naming.name(library, key, value, time.time_ns(), lasting)
-        _show(done, key, record, out)
+        names = config.publish.names if args.name is None else tuple(args.name)
+        lifetime, ttl = config.publish.lifetime * _SECOND, config.publish.ttl * _SECOND
+        lasting = Lasting(
+            lifetime if args.lifetime is None else args.lifetime * ipns.HOUR,
+            ttl if args.ttl is None else args.ttl * ipns.MINUTE,
+        )
+        _show(*_turn(config, library, names, lasting, args.whole, out), out)
     return 0
+
+
+def turn(config: Config, out: Out) -> int:
+    """Publish as the configuration says, for `narbor watch`."""
+    lasting = Lasting(config.publish.lifetime * _SECOND, config.publish.ttl * _SECOND)
+    with closing(wiring.open_library(config, write=True)) as library:
+        _show(*_turn(config, library, config.publish.names, lasting, False, out), out)
+    return 0
+
+
+def _turn(
+    config: Config,
+    library: Library,
+    names: Sequence[str],
+    lasting: Lasting,
+    whole: bool,
+    out: Out,
+) -> tuple[Published, tuple[Named, ...]]:
+    """Publish, and let names lead there. Nobody else here does so meanwhile."""
+    who = wiring.process()
+    with locked(config.home / "locks", "publish", who, "the cache is being published"):
+        keys = [_key(config, name, out) for name in names]
+        done = _published(config, library, whole, out)
+        value = f"/ipfs/{cid.text(done.root)}".encode()
+        records = [naming.name(library, key, value, time.time_ns(), lasting) for key in keys]
+    return done, tuple(map(Named, names, keys, records))
 
 
 def _published(config: Config, library: Library, whole: bool, out: Out) -> Published:
@@ -75,15 +129,8 @@ def _published(config: Config, library: Library, whole: bool, out: Out) -> Publi
 
 def _key(config: Config, name: str, out: Out) -> PeerKey:
     """Read the key of a name, or make it."""
-    if "/" in name or name.startswith(".") or not name:
-        raise CorruptKey(f"{name!r} cannot be the name of a file")
-    file = wiring.key_folder(config) / f"{name}.pem"
-    try:
-        return PeerKey.parse(file.read_text("ascii"))
-    except FileNotFoundError:
-        return _made(file, out)
-    except (OSError, UnicodeDecodeError) as error:
-        raise CorruptKey(f"{file} cannot be read: {error}") from error
+    key = wiring.peer_key(config, name)
+    return key or _made(wiring.peer_key_file(config, name), out)
 
 
 def _made(file: Path, out: Out) -> PeerKey:
@@ -96,7 +143,7 @@ def _made(file: Path, out: Out) -> PeerKey:
     return key
 
 
-def _show(done: Published, key: PeerKey | None, record: ipns.Record | None, out: Out) -> None:
+def _show(done: Published, names: Sequence[Named], out: Out) -> None:
     root = cid.text(done.root)
     facts: dict[str, object] = {
         "event": "published",
@@ -109,14 +156,11 @@ def _show(done: Published, key: PeerKey | None, record: ipns.Record | None, out:
         "blocks": done.blocks,
         "bytes": done.size,
     }
-    lines = [root]
-    if key is not None and record is not None:
-        name = peerkey.text(key.name)
-        facts |= {"name": name, "sequence": record.sequence, "until": record.until // _SECOND}
+    said = [each.facts() for each in names]
+    if said:
         # A domain that points at the name need not change with each root.
-        facts["dnslink"] = f"dnslink=/ipns/{name}"
-        lines.append(name)
-    out.event(facts, "\n".join(lines))
+        facts |= {**said[0], "dnslink": f"dnslink=/ipns/{said[0]['name']}", "names": said}
+    out.event(facts, "\n".join([root, *(each.text for each in names)]))
     out.say(
         f"{done.items:,} items ({done.added:,} new, {done.removed:,} gone); "
         f"{done.blocks:,} blocks written ({amount(done.size)})"

@@ -16,7 +16,7 @@ from random import Random
 from types import FrameType
 
 from narbor import config as configuration
-from narbor.cli import follow, release
+from narbor.cli import follow, publish, release
 from narbor.cli.options import Commands
 from narbor.cli.out import Out, duration
 from narbor.config import Config
@@ -36,11 +36,14 @@ def add(commands: Commands) -> None:
     """Register the command."""
     parser = commands.add_parser(
         "watch",
-        help="make releases and follow caches for ever, as the configuration says",
+        help="make releases, follow caches and publish for ever, as the configuration says",
         epilog="SIGTERM ends it, SIGHUP makes it read the configuration again.",
     )
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="only these channels and caches that are followed"
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="only these channels and caches that are followed, and `publish`",
     )
     parser.add_argument("--once", action="store_true", help="one turn for each, and no more")
     parser.set_defaults(run=run)
@@ -82,10 +85,11 @@ def _once(jobs: Sequence[Job], out: Out) -> int:
 def _jobs(args: argparse.Namespace, out: Out) -> list[Job]:
     """Return what the configuration says; raises BadConfig, NothingToWatch."""
     config = configuration.load(args.home, args.config)
-    jobs = {**_channels(config, out), **_followed(config, out)}
+    # What is published is what the others brought, so it comes after them.
+    jobs = {**_channels(config, out), **_followed(config, out), **_publishing(config, out)}
     unknown = [name for name in args.names if name not in jobs]
     if unknown or not jobs:
-        known = ", ".join(jobs) or "no [[channel]] and no [[follow]]"
+        known = ", ".join(jobs) or "no [[channel]], no [[follow]], no names in [publish]"
         raise NothingToWatch(f"the configuration has {known}" + f", not {unknown}" * bool(unknown))
     return [jobs[name] for name in args.names or jobs]
 
@@ -121,6 +125,14 @@ def _followed(config: Config, out: Out) -> dict[str, Job]:
         return Job(wanted.name, wanted.interval, turn)
 
     return {config.follow[number].name: job(number) for number in range(len(config.follow))}
+
+
+def _publishing(config: Config, out: Out) -> dict[str, Job]:
+    def turn() -> bool:
+        return _guarded(lambda: publish.turn(config, out), "publish", out)
+
+    job = Job("publish", config.publish.interval, turn)
+    return {job.name: job} if configuration.publishes(config) else {}
 
 
 def _guarded(turn: Callable[[], int], name: str, out: Out) -> bool:

@@ -48,7 +48,7 @@ class Publish(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_
 
     names: tuple[KeyName, ...] = ()
     interval: Annotated[int, Meta(ge=0)] = 3600
-    lifetime: Annotated[int, Meta(ge=60)] = ipns.LIFETIME // _SECOND
+    lifetime: Annotated[int, Meta(ge=1)] = ipns.LIFETIME // _SECOND
     ttl: Annotated[int, Meta(ge=1)] = ipns.TTL // _SECOND
 
 

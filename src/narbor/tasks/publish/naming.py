@@ -1,7 +1,7 @@
 """A name for what was published: an IPNS record, signed here, kept, and given out by the doors.
 
 A record says one value more than the last one by its sequence. Of the same value it is only made
-to last longer, and not before a good part of its time is over: who asks again gets the same bytes.
+to last longer, and not before half of its time is over: who asks again gets the same bytes.
 """
 
 from dataclasses import dataclass
@@ -60,10 +60,10 @@ def name(
 
 
 def _will_do(last: ipns.Record, value: bytes, now: int, terms: Lasting) -> bool:
-    """Tell whether a record says what is wanted, and will for three quarters of its time."""
+    """Tell whether a record says what is wanted, and will for half of its time at least."""
     left = last.until - now
     return (
         last.value == value
         and last.ttl == terms.ttl
-        and terms.lifetime * 3 // 4 < left <= terms.lifetime
+        and terms.lifetime // 2 <= left <= terms.lifetime
     )

@@ -1,4 +1,4 @@
-"""One at a time: the release lock of a channel.
+"""One at a time: the release lock of a channel, and of other work that has a name.
 
 The kernel keeps it (flock) and lets go of it when the process ends, however that is. The file
 stays, and says who held it last.
@@ -18,10 +18,12 @@ class InTheMaking(Unavailable):
 
 
 @contextmanager
-def locked(folder: Path, channel: str, who: str) -> Iterator[None]:
+def locked(
+    folder: Path, channel: str, who: str, work: str = "a release is in the making"
+) -> Iterator[None]:
     """Hold a channel's lock, a file in `folder`, which is made; `who` stands in it.
 
-    Raises InTheMaking, at once, where another process or thread holds it.
+    Raises InTheMaking, at once, where another process or thread holds it, and does that `work`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(
@@ -32,9 +34,7 @@ def locked(folder: Path, channel: str, who: str) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.read(descriptor, 200).decode("utf-8", "replace").strip()
-            raise InTheMaking(
-                f"{channel}: a release is in the making already ({holder or 'by another'})"
-            ) from None
+            raise InTheMaking(f"{channel}: {work} already ({holder or 'by another'})") from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{who}\n".encode(), 0)
         yield
