@@ -13,6 +13,14 @@ from tests.catalogue.world import admitted, base, item
 NEW = {
     2: ("offer", "output", "package", "listed", "path", "release", "channel"),
     3: ("absence", "file"),
+    8: (
+        "item_by_tree",
+        "item_by_archive_root",
+        "root_by_tree",
+        "root_by_archive",
+        "file_by_root",
+        "tarball_by_root",
+    ),
     7: ("kept",),
     6: ("record",),
     5: ("publication",),
@@ -32,7 +40,7 @@ def age(path: Path, version: int) -> None:
     """Make a new store one of an older version."""
     connection = sqlite3.connect(path)
     for table in (table for n in range(VERSION, version, -1) for table in NEW[n]):
-        connection.execute(f"DROP TABLE {table}")
+        connection.execute(f"DROP {'INDEX' if '_by_' in table else 'TABLE'} {table}")
     connection.execute(f"PRAGMA user_version = {version}")
     connection.commit()
     connection.close()

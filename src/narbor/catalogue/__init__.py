@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from narbor.catalogue import record, sweep
-from narbor.catalogue.publications import Publications
+from narbor.catalogue.roots import Roots
 from narbor.catalogue.sqlite import Database, OlderCatalogue
 from narbor.catalogue.sweep import Reached
 from narbor.catalogue.values import (
@@ -52,14 +52,14 @@ __all__ = [
 ]
 
 
-class Catalogue(Publications):
+class Catalogue(Roots):
     """The catalogue of one store. Safe for threads; several processes may open one file.
 
     Look-ups come from Items, the small tables from Notes, channels from Releases, what is in them
-    from Packages, what they consist of from Files, sources from Tarballs, what is published from
-    Publications. Times are given, whole seconds since 1970. All methods may raise Unavailable
-    (locked, full, damaged); those that write raise Refused when the catalogue was opened for
-    reading.
+    from Packages, what they consist of from Files, sources from Tarballs, what is published or kept
+    from Publications, roots of all kinds from Roots. Times are given, whole seconds since 1970. All
+    methods may raise Unavailable (locked, full, damaged); those that write raise Refused when the
+    catalogue was opened for reading.
     """
 
     @classmethod
