@@ -36,7 +36,7 @@ ENTRANCES = {  # outside package -> the rooms it may enter
     "brotli": "formats",
     "cryptography": "names serve",
     "granian": "serve",
-    "h11": "serve",
+    "h11": "net serve",
     "httpx": "net",
     "isal": "formats",
     "lz4": "formats",

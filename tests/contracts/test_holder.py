@@ -11,9 +11,15 @@ from narbor.errors import Rejected, Unavailable
 from narbor.formats import ipld, unixfs
 from narbor.names import cid
 from narbor.names.cid import Cid
+from narbor.net.kubo import Kubo
 from narbor.pins import MOST_ASKED, Block, Holder, Incomplete
+from narbor.pins.carfolder import CarFolder
+from narbor.pins.kubo import KuboHolder
+from narbor.pins.shelf import Folder
 from tests.fakes.dag import Dag, Tree
 from tests.fakes.holder import FakeHolder
+from tests.fakes.kubo import FakeKubo
+from tests.peers import ipfs as peer
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +37,42 @@ def memory(_: Path) -> Iterator[Held]:
     yield Held(holder, holder.lose)
 
 
+@contextmanager
+def kubo(_: Path) -> Iterator[Held]:
+    """A daemon of Kubo that is none, online; it is never made to search."""
+    with FakeKubo() as daemon:
+        yield Held(KuboHolder(Kubo(daemon.url)), daemon.lose)
+        assert daemon.searched == []
+
+
+@contextmanager
+def ipfs(folder: Path) -> Iterator[Held]:
+    """A real daemon of Kubo, which is online, but has nobody to ask."""
+    with peer.daemon(folder / "ipfs") as daemon:
+        holder = KuboHolder(Kubo(daemon.url))
+        yield Held(holder, lambda name: daemon.lose(name[2:]))
+
+
+@contextmanager
+def cars(folder: Path) -> Iterator[Held]:
+    """A folder of CARs, read through each time it is asked."""
+
+    def lose(name: Cid) -> None:
+        for file in folder.glob("cars/*.car"):
+            data = file.read_bytes()
+            at = data.find(name)
+            if at >= 0:
+                file.write_bytes(data[: at + 4] + bytes(32) + data[at + len(name) :])
+
+    yield Held(CarFolder(Folder(folder / "cars", whole=True), thorough=True), lose)
+
+
 Maker = Callable[[Path], AbstractContextManager[Held]]
 MAKERS: dict[str, Maker] = {
     "memory": memory,
+    "cars": cars,
+    "kubo": kubo,
+    "ipfs": ipfs,
 }
 
 
@@ -138,7 +177,7 @@ def test_what_is_incomplete_is_not_kept(holder: Holder) -> None:
         holder.keep("name", new)
     assert holder.kept("name") == old
     with pytest.raises(Incomplete):
-        holder.keep("name", cid.node(b"\n\x02\x08\x01"))
+        holder.keep("name", cid.node(b"never given"))
     assert holder.kept("name") == old
     holder.take([(lost, newer[lost])])
     holder.keep("name", new)

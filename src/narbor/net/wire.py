@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import quote
 from urllib.request import getproxies_environment
 
@@ -80,6 +80,30 @@ class Answer:
     body: Iterator[bytes]
 
 
+class Address(NamedTuple):
+    """Where a request goes: `host` in IDNA, `port` where one is named, `target` path and query."""
+
+    scheme: str
+    host: bytes
+    port: int | None
+    authority: str
+    target: str
+
+
+def address(url: str) -> Address:
+    """Take an http or https URL apart; raises BadAddress."""
+    parts = credentials.split(quote(url, _PLAIN))
+    try:
+        host = (parts.hostname or "").encode("idna")
+        port = parts.port
+    except ValueError as error:
+        raise credentials.BadAddress(f"{credentials.bare(url)} is no URL: {error}") from error
+    if parts.scheme not in ("http", "https") or not host:
+        raise credentials.BadAddress(f"{credentials.bare(url)} is no http or https URL")
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return Address(parts.scheme, host, port, parts.netloc.rpartition("@")[2], target)
+
+
 class Wire:
     """Exchanges single requests for answers, from any thread."""
 
@@ -89,7 +113,7 @@ class Wire:
         self._over = over
         self._proxies = getproxies_environment() if options.proxies is None else options.proxies
         # httpcore writes into a context what it will speak, so there are two.
-        self._contexts = {http2: _context(options.ca_file) for http2 in (False, True)}
+        self._contexts = {http2: trust(options.ca_file) for http2 in (False, True)}
         self._shared = {
             proxy: self._pool(proxy, True, options.connections)
             for proxy in {None, self._proxy_named("https")}
@@ -142,7 +166,7 @@ class Wire:
             name += f" (through the proxy {credentials.bare(_url(proxy))})"
         request = self._request(method, url, headers, content)
         with self._connections(url, proxy, small) as pool:
-            with _faults(name):
+            with faults(name):
                 response = pool.handle_request(request)
             try:
                 stream = response.extensions.get("network_stream")
@@ -155,8 +179,8 @@ class Wire:
     def _request(
         self, method: str, url: str, headers: Mapping[str, str], content: bytes | None
     ) -> httpcore.Request:
-        parts = credentials.split(quote(url, _PLAIN))
-        sent = {"Host": parts.netloc.rpartition("@")[2], "User-Agent": USER_AGENT, **headers}
+        place = address(url)
+        sent = {"Host": place.authority, "User-Agent": USER_AGENT, **headers}
         if content is not None:
             sent["Content-Length"] = str(len(content))
         options = self._options
@@ -166,18 +190,13 @@ class Wire:
             "write": options.read,
             "pool": 3600.0,
         }
-        try:
-            host = (parts.hostname or "").encode("idna")
-            port = parts.port
-        except ValueError as error:
-            raise credentials.BadAddress(f"{credentials.bare(url)} is no URL: {error}") from error
-        if parts.scheme not in ("http", "https") or not host:
-            raise credentials.BadAddress(f"{credentials.bare(url)} is no http or https URL")
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         return httpcore.Request(
             method,
             httpcore.URL(
-                scheme=parts.scheme.encode(), host=host, port=port, target=target.encode()
+                scheme=place.scheme.encode(),
+                host=place.host,
+                port=place.port,
+                target=place.target.encode(),
             ),
             headers=[(name.encode(), value.encode("latin-1")) for name, value in sent.items()],
             content=content or b"",
@@ -242,8 +261,11 @@ def _via(proxy: str) -> httpcore.Proxy:
         ) from error
 
 
-def _context(ca_file: Path | None) -> ssl.SSLContext:
-    """Trust what the system trusts (or SSL_CERT_FILE says), and `ca_file` beside it."""
+def trust(ca_file: Path | None) -> ssl.SSLContext:
+    """Trust what the system trusts (or SSL_CERT_FILE says), and `ca_file` beside it.
+
+    Raises BadAuthority.
+    """
     context = ssl.create_default_context()
     if ca_file is not None:
         try:
@@ -262,12 +284,12 @@ def _headers(response: httpcore.Response) -> dict[str, str]:
 
 
 def _body(response: httpcore.Response, name: str) -> Iterator[bytes]:
-    with _faults(name):
+    with faults(name):
         yield from response.iter_stream()
 
 
 @contextmanager
-def _faults(name: str) -> Iterator[None]:
+def faults(name: str) -> Iterator[None]:
     """Turn each of httpcore's errors into one of ours, which names the URL."""
     try:
         yield
