@@ -12,6 +12,7 @@ from narbor.doors.blocks import BlocksDoor
 from narbor.doors.http import Answer, Request
 from narbor.errors import Unavailable
 from narbor.formats import exchange
+from narbor.formats.exchange import Stretch, Thin
 from narbor.names import cid
 from narbor.names.cid import Cid
 
@@ -34,8 +35,9 @@ class Shelf:
         """Return those that are not in HERE."""
         return [name for name in names if name not in HERE]
 
-    def records(self, names: Sequence[Cid]) -> Iterator[bytes]:
+    def records(self, stretches: Sequence[Stretch]) -> Iterator[bytes]:
         """Give something for each that is in HERE."""
+        names = [name for each in stretches for name in each.wanted]
         yield from (name for name in names if name in HERE)
         yield exchange.closing(len(names))
 
@@ -68,6 +70,60 @@ def test_what_is_missing_and_what_is_not(names: list[Cid]) -> None:
     assert body(got) == b"".join(rest) + exchange.closing(len(dict.fromkeys(names)))
 
 
+STRETCHES = st.lists(
+    st.builds(Stretch, st.lists(st.sampled_from(HERE), unique=True).map(tuple), NAMES.map(tuple)),
+    max_size=4,
+)
+
+
+@given(STRETCHES)
+def test_stretches_are_read_as_they_were_written(stretches: list[Stretch]) -> None:
+    data = exchange.write_stretches(stretches)
+    wanted = [name for each in stretches for name in each.wanted]
+    if len(set(wanted)) < len(wanted):
+        with pytest.raises(exchange.MalformedExchange, match="twice"):
+            exchange.read_stretches(data)
+        return
+    assert exchange.read_stretches(data) == stretches
+    got = ask("/blocks/get", data, type=exchange.STRETCHES)
+    assert (got.status, body(got)) == (200, b"".join(wanted) + exchange.closing(len(wanted)))
+    for cut in range(1, 8):
+        if stretches:
+            answer = ask("/blocks/get", data[:-cut], type=exchange.STRETCHES)
+            assert answer.status == 400
+
+
+@given(st.data())
+def test_thin_records_are_read_as_they_were_written(data: st.DataObject) -> None:
+    stretches = data.draw(STRETCHES.filter(bool))
+    number = data.draw(st.integers(0, len(stretches) - 1))
+    stretch = stretches[number]
+    built_on = data.draw(st.sets(st.integers(0, max(0, len(stretch.basis) - 1))))
+    places = data.draw(st.permutations(range(len(stretch.wanted))))
+    sizes = tuple((place, place * 7) for place in places)
+    frame = data.draw(st.binary(max_size=30))
+    thin = Thin(number, tuple(sorted(built_on)) if stretch.basis else (), sizes, frame)
+    record = exchange.write_thin(thin, len(stretch.basis))
+    before = data.draw(st.binary(max_size=9))
+    read = exchange.read_thin(before + record + b"rest", len(before), stretches)
+    assert read == (thin, len(before) + len(record))
+    for cut in range(1, len(record) + 1):
+        with pytest.raises(exchange.MalformedExchange):
+            exchange.read_thin(record[:-cut], 0, stretches)
+    assert list(frames.scan(record, 0)) == []
+    assert record[1:4] == b"\x2a\x4d\x18"
+
+
+@given(st.binary(max_size=200), STRETCHES)
+def test_junk_is_no_record(junk: bytes, stretches: list[Stretch]) -> None:
+    head = b"\x5d\x2a\x4d\x18" + len(junk).to_bytes(4, "little")
+    for data in (junk, head + junk):
+        try:
+            exchange.read_thin(data, 0, stretches)
+        except exchange.MalformedExchange as error:
+            assert "byte 0" in str(error)
+
+
 @given(st.binary(max_size=200))
 def test_junk_is_a_bad_request(junk: bytes) -> None:
     try:
@@ -75,6 +131,10 @@ def test_junk_is_a_bad_request(junk: bytes) -> None:
     except exchange.MalformedExchange:
         for path in ("/blocks/missing", "/blocks/get"):
             assert ask(path, junk).status == 400
+    try:
+        exchange.read_stretches(junk)
+    except exchange.MalformedExchange:
+        assert ask("/blocks/get", junk, type=exchange.STRETCHES).status == 400
     try:
         exchange.read_closing(junk)
     except exchange.MalformedExchange as error:
@@ -95,6 +155,10 @@ def test_only_so_many_names() -> None:
     answer = ask("/blocks/missing", exchange.write_names(names))
     assert answer.status == 400 and b"10,000" in body(answer)
     assert len(exchange.write_names(names[:-1])) <= exchange.LARGEST_NAMES
+    for stretches in ([Stretch(tuple(names))], [Stretch((), tuple(names))]):
+        data = exchange.write_stretches(stretches)
+        assert ask("/blocks/get", data, type=exchange.STRETCHES).status == 400
+    assert ask("/blocks/get", bytes(8 * len(names)), type=exchange.STRETCHES).status == 400
 
 
 @pytest.mark.parametrize("path", ["/blocks/missing", "/blocks/get"])

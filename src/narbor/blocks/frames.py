@@ -97,17 +97,24 @@ def scan(data: bytes, start: int) -> Iterator[Found]:
     Ends where the next head does not begin, does not fit, or is torn. Frames are not decoded.
     """
     at = 0
-    while len(data) - at >= _LENGTHS.size:
-        magic, room, level, length, size = _LENGTHS.unpack_from(data, at)
-        end = at + 8 + room
-        if magic != _HEAD_MAGIC or not 64 > room > 13 or end + length > len(data):
-            return
-        (crc,) = _CRC.unpack_from(data, end - 4)
-        if crc != zlib.crc32(data[at + 8 : end - 4]) or size > LARGEST_BLOCK:
-            return
-        try:
-            name = cid.check(data[at + 17 : end - 4])
-        except Rejected:
-            return
-        yield Found(name, start + end, length, size, level)
-        at = end + length
+    while (found := record(data, at, start)) is not None:
+        yield found
+        at = found.offset - start + found.length
+
+
+def record(data: bytes, at: int, start: int = 0) -> Found | None:
+    """Return the frame whose head stands at `at`, if it lies whole in `data`; None otherwise."""
+    if len(data) - at < _LENGTHS.size:
+        return None
+    magic, room, level, length, size = _LENGTHS.unpack_from(data, at)
+    end = at + 8 + room
+    if magic != _HEAD_MAGIC or not 50 > room > 13 or end + length > len(data):
+        return None
+    (crc,) = _CRC.unpack_from(data, end - 4)
+    if crc != zlib.crc32(data[at + 8 : end - 4]) or size > LARGEST_BLOCK:
+        return None
+    try:
+        name = cid.check(data[at + 17 : end - 4])
+    except Rejected:
+        return None
+    return Found(name, start + end, length, size, level)

@@ -2,10 +2,10 @@
 
     POST /blocks/missing    names -> those of them that are not here
     POST /blocks/get        names -> the records of those that are here, in their order, and the
-                            closing record: for how many names they were looked for
+                            closing record: how many of the names are settled by this answer
+                            stretches -> the same, packed behind what the asker has
 
-Bodies are `application/vnd.narbor.names`: docs/formats/exchange.md. Nobody is believed here: who
-asks hashes what comes.
+See docs/formats/exchange.md. Nobody is believed here: who asks hashes what comes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from narbor.doors import http
 from narbor.doors.http import Answer, Request
 from narbor.formats import exchange
+from narbor.formats.exchange import Stretch
 from narbor.names.cid import Cid
 
 MISSING: Final = "/blocks/missing"
@@ -29,8 +30,8 @@ class Shelf(Protocol):
         """Return which of these are not here, in their order."""
         ...
 
-    def records(self, names: Sequence[Cid]) -> Iterator[bytes]:
-        """Give the records of those that are here, and the closing record."""
+    def records(self, stretches: Sequence[Stretch]) -> Iterator[bytes]:
+        """Give the records of what is wanted and here, and the closing record."""
         ...
 
 
@@ -50,17 +51,26 @@ class BlocksDoor:
             return None
         if request.method != "POST":
             return http.wrong_method("POST")
-        wrong = _of_type(request, exchange.NAMES)
-        if wrong is not None:
-            return wrong
         try:
-            names = exchange.read_names(request.content)
+            return self._missing(request) if request.path == MISSING else self._get(request)
         except exchange.MalformedExchange as error:
             return http.text(400, str(error), _FRESH)
-        if request.path == MISSING:
-            return _names(200, self.shelf.missing(names))
+
+    def _missing(self, request: Request) -> Answer:
+        if _type(request) != exchange.NAMES:
+            return _other_type(exchange.NAMES)
+        return _names(200, self.shelf.missing(exchange.read_names(request.content)))
+
+    def _get(self, request: Request) -> Answer:
+        match _type(request):
+            case exchange.NAMES:
+                stretches = [Stretch(tuple(exchange.read_names(request.content)))]
+            case exchange.STRETCHES:
+                stretches = exchange.read_stretches(request.content)
+            case _:
+                return _other_type(exchange.NAMES, exchange.STRETCHES)
         headers = (("content-type", exchange.FRAMES), _FRESH)
-        return Answer(200, headers, self.shelf.records(names))
+        return Answer(200, headers, self.shelf.records(stretches))
 
 
 def _names(status: int, names: Sequence[Cid]) -> Answer:
@@ -69,9 +79,10 @@ def _names(status: int, names: Sequence[Cid]) -> Answer:
     return Answer(status, (("content-type", exchange.NAMES), length, _FRESH), data)
 
 
-def _of_type(request: Request, type: str) -> Answer | None:
-    """Return the answer to a body of another type; None if it is of this one."""
-    said = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if said == type:
-        return None
-    return http.text(415, f"a body of the type {type} is wanted, not {said or 'of none'}", _FRESH)
+def _type(request: Request) -> str:
+    """Return the media type of what came, without parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _other_type(*types: str) -> Answer:
+    return http.text(415, f"a body of the type {' or '.join(types)} is wanted", _FRESH)
