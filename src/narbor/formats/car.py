@@ -11,7 +11,7 @@ The roots need not be in the file, blocks may repeat and stand in any order.
 Specification: https://ipld.io/specs/transport/car/
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from narbor.errors import Rejected
@@ -75,10 +75,15 @@ def size(roots: Sequence[bytes], blocks: Iterable[tuple[bytes, int]]) -> int:
     return total
 
 
-def read(chunks: Iterable[bytes], largest: int = LARGEST_BLOCK) -> Car:
+def read(
+    chunks: Iterable[bytes],
+    largest: int = LARGEST_BLOCK,
+    refuse: Callable[[MalformedCar], None] | None = None,
+) -> Car:
     """Read a CAR of either version; blocks over `largest` bytes are refused.
 
-    The header is read at once; MalformedCar may be raised now, and with any block.
+    The header is read at once; MalformedCar may be raised now, and with any block. With `refuse`, a
+    block that is not what its CID says is told to it and passed over, and reading goes on.
     """
     source = _Source(iter(chunks))
     start = source.peek(len(_PRAGMA))
@@ -89,7 +94,7 @@ def read(chunks: Iterable[bytes], largest: int = LARGEST_BLOCK) -> Car:
         raise MalformedCar("a CAR without a header")
     if length > LONGEST_HEADER:
         raise MalformedCar(f"a header of {length} bytes: more than {LONGEST_HEADER}")
-    return Car(_roots(source.take(length, "the header")), _blocks(source, largest))
+    return Car(_roots(source.take(length, "the header")), _blocks(source, largest, refuse))
 
 
 def _roots(block: bytes) -> tuple[bytes, ...]:
@@ -110,22 +115,35 @@ def _roots(block: bytes) -> tuple[bytes, ...]:
     return tuple(found)
 
 
-def _blocks(source: "_Source", largest: int) -> Iterator[Block]:
+def _blocks(
+    source: "_Source", largest: int, refuse: Callable[[MalformedCar], None] | None
+) -> Iterator[Block]:
     while (length := source.varint("a block")) is not None:
         if not 0 < length <= largest + _LONGEST_CID:
             raise MalformedCar(f"a section of {length} bytes at byte {source.at}")
         section = source.take(length, "a block")
         try:
-            name, end = cid.read(section[:_LONGEST_CID], 0)
-        except (MalformedCid, IndexError) as error:
-            raise MalformedCar(f"what begins before byte {source.at} is no CID: {error}") from error
-        data = section[end:]
-        if len(data) > largest:
-            raise MalformedCar(f"{cidtext.text(section[:end])}: {len(data)} bytes, over {largest}")
-        if not cid.matches(name, data):
-            # So it is too for a hash function this house lacks: what cannot be checked is not had.
-            raise MalformedCar(f"{cidtext.text(section[:end])} is not known to name these bytes")
-        yield Block(name, data, section[:end])
+            block = _block(section, largest, source.at)
+        except MalformedCar as error:
+            if refuse is None:
+                raise
+            refuse(error)
+        else:
+            yield block
+
+
+def _block(section: bytes, largest: int, at: int) -> Block:
+    try:
+        name, end = cid.read(section[:_LONGEST_CID], 0)
+    except (MalformedCid, IndexError) as error:
+        raise MalformedCar(f"what begins before byte {at} is no CID: {error}") from error
+    data = section[end:]
+    if len(data) > largest:
+        raise MalformedCar(f"{cidtext.text(section[:end])}: {len(data)} bytes, over {largest}")
+    if not cid.matches(name, data):
+        # So it is too for a hash function this house lacks: what cannot be checked is not had.
+        raise MalformedCar(f"{cidtext.text(section[:end])} is not known to name these bytes")
+    return Block(name, data, section[:end])
 
 
 class _Source:
