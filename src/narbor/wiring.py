@@ -8,25 +8,32 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from narbor.blocks import reindex as rereading
+from narbor.blocks.either import MANY, EitherSource
 from narbor.blocks.files import Files
 from narbor.blocks.index import Index
+from narbor.blocks.narbor import NarborSource
 from narbor.blocks.packs import PackStore
 from narbor.blocks.reindex import Reread
 from narbor.catalogue import Catalogue
-from narbor.config import BadConfig, Config
+from narbor.config import BadConfig, Config, replace
 from narbor.dag import profile
+from narbor.doors.agent import AgentDoor
 from narbor.doors.blocks import BlocksDoor
 from narbor.doors.channels import ChannelsDoor
 from narbor.doors.http import Door
-from narbor.doors.ipfs import IpfsDoor, routing
+from narbor.doors.ipfs import IpfsDoor, hosts, routing
+from narbor.doors.ipfs.contentpath import Blocks
+from narbor.doors.ipfs.hosts import Domains, HostsDoor
 from narbor.doors.ipfs.routing import RoutingDoor
+from narbor.doors.ipfs.withheld import Withheld, hash_of
 from narbor.doors.nix import NixDoor
 from narbor.doors.tarballs import TarballDoor
 from narbor.errors import Refused, Unavailable
@@ -34,14 +41,24 @@ from narbor.library import Library
 from narbor.library.admission import Admissions
 from narbor.library.dags import Dags
 from narbor.library.exchange import Exchange
+from narbor.names import cidtext, peerkey
+from narbor.names.cid import Cid, MalformedCid
 from narbor.names.keys import CorruptKey, Keyring, PublicKey, SecretKey
 from narbor.names.peerkey import PeerKey
 from narbor.net.ftp import Ftp
 from narbor.net.http import Http
 from narbor.net.wire import Options
+from narbor.tasks.agent import Agent, Limits, Parts
+from narbor.tasks.agent.claims import Asked, Claims
+from narbor.tasks.agent.gather import Gatherer, Lane
+from narbor.tasks.agent.seeds import Seeds
+from narbor.tasks.agent.standing import Standing
+from narbor.tasks.keep.collect import Circumstances
+from narbor.tasks.mirror.sources import Upstream
 from narbor.upstream import Cache, known
 from narbor.upstream.cache import HttpCache
 from narbor.upstream.directory import DirectoryCache
+from narbor.upstream.nixstore import NixStore
 from narbor.upstream.web import Web
 
 
@@ -116,11 +133,118 @@ def doors(config: Config, library: Library) -> tuple[Door, ...]:
     public = {each.name: each.public_url for each in config.channel if each.public_url is not None}
     scheme = "http" if serve.tls_cert is None else "https"
     channels = ChannelsDoor(library, cache, public, scheme)
-    dags, here = Dags(library), routing.by_host(scheme)
-    gateway = IpfsDoor(dags, time.time_ns, dags)
-    router = RoutingDoor(dags, time.time_ns, address=here, names=dags)
+    by_host, gateway, router = _ipfs_doors(config, library, scheme)
     blocks = BlocksDoor(Exchange(library))
-    return (cache, channels, TarballDoor(library), gateway, router, blocks)
+    return (by_host, cache, channels, TarballDoor(library), gateway, router, blocks)
+
+
+def _ipfs_doors(
+    config: Config, library: Library, scheme: str
+) -> tuple[HostsDoor, IpfsDoor, RoutingDoor]:
+    """Return the gateway, by host and by path, and the router."""
+    said, dags = config.ipfs, Dags(library)
+    withheld = frozenset(map(hash_of, _denied(config)))
+    given: Blocks = Withheld(dags, withheld) if withheld else dags
+    gateway = IpfsDoor(given, time.time_ns, dags, Domains(said.dnslinks, partial(_link, config)))
+    addresses = tuple(map(routing.public, said.public_url))
+    router = RoutingDoor(
+        given, time.time_ns, addresses, routing.by_host(scheme), dags, said.announce, dags
+    )
+    special = hosts.made(said.subdomain_hosts, said.dnslinks, map(routing.host, addresses))
+    return HostsDoor(gateway, special, scheme), gateway, router
+
+
+def _denied(config: Config) -> list[Cid]:
+    """Return what the gateway does not give; raises BadConfig."""
+    words, file = list(config.ipfs.denied), config.ipfs.denied_file
+    if file is not None:
+        try:
+            lines = (line.partition("#")[0].strip() for line in file.read_text("utf-8").split("\n"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadConfig(f"ipfs.denied-file: {file} cannot be read: {error}") from error
+        words += filter(None, lines)
+    try:
+        return [cidtext.known(cidtext.parse(word)) for word in words]
+    except MalformedCid as error:
+        raise BadConfig(f"{file}: {error}") from error
+
+
+def _link(config: Config, value: str) -> str | None:
+    """Return the content path that a domain leads to; None for a key that is not made yet."""
+    if value.startswith("/"):
+        return value
+    key = peer_key(config, value)
+    return None if key is None else f"/ipns/{peerkey.text(key.name)}"
+
+
+def agent_home(config: Config) -> Path:
+    """Return where the agent's own store lies."""
+    if config.agent.home is not None:
+        return config.agent.home
+    said = os.environ.get("XDG_CACHE_HOME", "")
+    base = Path(said) if said.startswith("/") else Path.home() / ".cache"
+    return base / "narbor" / "agent"
+
+
+def open_agent(config: Config) -> tuple[Agent, AgentDoor]:
+    """Open the agent's store and make the agent, and the door to it.
+
+    Raises what `open_library` raises, BadConfig and CorruptKey for upstreams and keys.
+    """
+    said, clock = config.agent, time.monotonic
+    ring = keyring(config, (), said.upstreams)
+    http = Http(_hasty(config))
+    caches = [(url, open_upstream(url, http)) for url in said.upstreams]
+    asked = [
+        Asked(Upstream(cache, ring, says_trusted(url)), Standing(cache.name, clock))
+        for url, cache in caches
+    ]
+    library = open_library(replace(config, home=agent_home(config)), write=True)
+    lanes = [_lane(EitherSource(upstream_url(url), http), clock) for url in said.sources]
+    for cache in (cache for _, cache in caches if isinstance(cache, HttpCache)):
+        narbor = NarborSource(http, cache.url)
+        lanes.append(Lane(narbor, Standing(narbor.name, clock), _NARBOR_LANES, lambda: MANY))
+    seeds = None
+    if said.seeds.is_absolute():
+        seeds = Seeds(NixStore(said.seeds), profile.named(config.profile))
+    parts = Parts(
+        library,
+        Claims(asked, config.store, clock),
+        Gatherer(lanes, clock, _STALL),
+        seeds,
+        agent_home(config),
+        lambda: Circumstances(_now(), config.grace, process(), alive),
+        clock,
+        http.give_up,
+    )
+    agent = Agent(parts, Limits(said.size, config.min_free))
+    return agent, AgentDoor(agent, said.priority)
+
+
+_NARBOR_LANES = 6
+_GATEWAY_LANES = 12
+_STALL = 4.0  # seconds without a block after which an archive is fetched as a whole
+
+
+def _lane(source: EitherSource, clock: Callable[[], float]) -> Lane:
+    return Lane(source, Standing(source.name, clock), _GATEWAY_LANES, source.together)
+
+
+def _hasty(config: Config) -> Options:
+    """Return how to speak to upstreams while somebody waits for the answer."""
+    said = config.mirror
+    return Options(
+        connect=3.0,
+        read=5.0,
+        patience=5.0,
+        attempts=2,
+        pause=0.1,
+        longest_pause=1.0,
+        rate=said.rate * 1_000_000,
+        ca_file=said.ca_file,
+        netrc=said.netrc,
+        tokens=said.tokens,
+    )
 
 
 @contextmanager

@@ -36,10 +36,13 @@ class Notes(Items):
 
     def unpin(self, base: str) -> None:
         """Take a pin away; without one nothing happens."""
-        parts = rows.split(base)
-        if parts is not None:
-            with self._database.writing() as connection:
-                connection.execute("DELETE FROM pin WHERE hash = ? AND name = ?", parts)
+        self.unpin_all([base])
+
+    def unpin_all(self, bases: Iterable[str]) -> None:
+        """Take many pins away in one transaction."""
+        parts = [each for each in map(rows.split, bases) if each is not None]
+        with self._database.writing() as connection:
+            connection.executemany("DELETE FROM pin WHERE hash = ? AND name = ?", parts)
 
     def pins(self) -> tuple[Pin, ...]:
         """Return all pins, the oldest first."""

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from narbor.cli import (
+    agent,
     backup,
     cat,
     collect,
@@ -29,6 +30,7 @@ from narbor.cli import (
     publish,
     reindex,
     release,
+    replicate,
     search,
     serve,
     status,
@@ -46,9 +48,11 @@ COMMANDS = (
     mirror,
     watch,
     serve,
+    agent,
     release,
     tarballs,
     publish,
+    replicate,
     export,
     import_,
     backup,

@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta, Struct, structs
 
 from narbor.config import channels, follow, ipfs, lines, seed
+from narbor.config.agent import Agent
 from narbor.config.channels import Channel, Product
 from narbor.config.errors import BadConfig
 from narbor.config.follow import Follow
@@ -24,6 +25,7 @@ from narbor.config.ipfs import Ipfs, Publish, Replicate
 from narbor.config.tarballs import Tarballs
 
 __all__ = [
+    "Agent",
     "BadConfig",
     "Channel",
     "Config",
@@ -77,6 +79,7 @@ TABLES: Final[dict[str, type[Struct]]] = {
     "tarballs": Tarballs,
     "ipfs": Ipfs,
     "publish": Publish,
+    "agent": Agent,
 }
 # Tables that stand there any number of times: no variable sets them.
 LISTS: Final = ("channel", "follow", "replicate")
@@ -102,6 +105,7 @@ class Config(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_f
     tarballs: Tarballs = Tarballs()
     ipfs: Ipfs = Ipfs()
     publish: Publish = Publish()
+    agent: Agent = Agent()
     channel: tuple[Channel, ...] = ()
     follow: tuple[Follow, ...] = ()
     replicate: tuple[Replicate, ...] = ()
@@ -252,7 +256,7 @@ def _words(name: str, said: str) -> object:
     match name:
         case "keys" | "hashed_mirrors" | "systems" | "public_url" | "subdomain_hosts" | "denied":
             return said.split()
-        case "names":
+        case "names" | "upstreams" | "sources":
             return said.split()
         case "dnslinks":
             return ipfs.links(said.split())
@@ -291,9 +295,10 @@ def _convert(values: dict[str, Any], text: str, source: Path, strict: bool = Fal
     for name in ("min-free", "quota"):
         if isinstance(said := values.get(name), str):
             values[name] = size(said)
-    table = values.get("tarballs")
-    if isinstance(table, dict) and isinstance(said := table.get("limit"), str):
-        table["limit"] = size(said)
+    for name, key in (("tarballs", "limit"), ("agent", "size")):
+        table = values.get(name)
+        if isinstance(table, dict) and isinstance(said := table.get(key), str):
+            table[key] = size(said)
     try:
         config = msgspec.convert(values, Config, strict=strict, dec_hook=_decode)
     except msgspec.ValidationError as error:

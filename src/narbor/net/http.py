@@ -100,6 +100,10 @@ class Http:
         finally:
             self._over.clear()
 
+    def give_up(self) -> None:
+        """Let all that is under way, and all that is asked for later, raise Lost within a second."""
+        self._over.set()
+
     def close(self) -> None:
         """Close all connections; for when nothing is under way."""
         self._wire.close()
@@ -120,15 +124,17 @@ class Http:
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         again: bool = False,
+        plain: bool = False,
     ) -> Document | None:
         """Make any other request; None for 404 and its like. Tried again only if `again` says so.
 
-        Raises what `document` raises.
+        With `plain`, each status of 400 and above that does not pass is an answer like others, for
+        callers that read what it says. Raises what `document` raises.
         """
         sent = {"Accept": "*/*", **(headers or {})}
 
         def once() -> Document | None:
-            return self._document(method, url, sent, content, limit)
+            return self._document(method, url, sent, content, limit, plain)
 
         return self._persist(url, once, self._options.attempts if again else 1)
 
@@ -150,9 +156,10 @@ class Http:
         headers: Mapping[str, str],
         content: bytes | None,
         limit: int,
+        plain: bool = False,
     ) -> Document | None:
-        with self.answer(method, url, headers, content) as answer:
-            if answer.status in _MISSING:
+        with self.answer(method, url, headers, content, plain=plain) as answer:
+            if answer.status in _MISSING and not plain:
                 return None
             parts = []
             try:
@@ -201,8 +208,9 @@ class Http:
         headers: Mapping[str, str],
         content: bytes | None = None,
         small: bool = True,
+        plain: bool = False,
     ) -> Iterator[Answer]:
-        """Follow redirects to an answer that is a success, or one of `_MISSING`.
+        """Follow redirects to an answer that is a success, or one of `_MISSING`, or `plain`.
 
         Credentials are chosen anew for each host. Raises _Passing and what `document` raises.
         """
@@ -212,7 +220,7 @@ class Http:
             sent = {**headers, "Authorization": secret} if secret else headers
             with self._wire.exchange(method, here, sent, content, small) as answer:
                 if answer.status not in _REDIRECTS:
-                    self._judge(answer)
+                    self._judge(answer, plain)
                     yield answer
                     return
                 here = _target(here, answer)
@@ -220,19 +228,23 @@ class Http:
                     method, content = "GET", None
         raise WrongAnswer(f"{credentials.bare(url)} leads to more than {_MOST_REDIRECTS} redirects")
 
-    def _judge(self, answer: Answer) -> None:
-        """Raise what a status stands for, unless it is a success or one of `_MISSING`."""
+    def _judge(self, answer: Answer, plain: bool) -> None:
+        """Raise what a status stands for, unless it is a success or one of `_MISSING`.
+
+        Where it is `plain`, only what passes is raised.
+        """
         status = answer.status
         if 200 <= status < 300 or status in _MISSING:
             return
         text = f"{answer.url}: HTTP {status}"
-        if status in _DENIED:
+        if status in _DENIED and not plain:
             raise Denied(f"{text}: credentials are needed (netrc or a token), or are wrong")
         if status in _BUSY:
             raise _Passing(text, _seconds(answer.headers.get("retry-after", ""), self._now()))
         if status >= 500 or status in (408, 425):
             raise _Passing(text)
-        raise Failing(text)
+        if not plain:
+            raise Failing(text)
 
 
 class _Transfer:

@@ -9,6 +9,7 @@ ASGI and not RSGI: docs/decisions/0010.
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from urllib.parse import unquote_to_bytes
 
 from narbor.doors import http
 from narbor.doors.http import Answer, Door, Request
+from narbor.doors.ipfs.hosts import Hosts
 from narbor.errors import NarborError
 from narbor.serve import ready
 from narbor.serve.access import AccessLog
@@ -40,8 +42,8 @@ CONDITIONS: Final = frozenset(
     {b"range", b"if-match", b"if-none-match", b"if-range", b"if-modified-since"}
 )
 _name = itemgetter(0)
+_HOST: Final = re.compile(rb"\n(host|x-forwarded-host):[ \t]*([^\r\n]*)", re.IGNORECASE)
 LOOKUPS: Final = 8
-READERS: Final = 8
 # Streamed bodies up to this size are kept in memory when they are whole: most NARs are small.
 SMALL: Final = 256 << 10
 
@@ -99,19 +101,22 @@ class App:
         access: AccessLog | None = None,
         clock: Callable[[], float] = time.monotonic,
         uploads: Uploads | None = None,
+        threads: int = LOOKUPS,
     ) -> None:
+        """Open `doors` to a library; `threads` look things up, and as many read bodies."""
         self._doors = doors
         self._library = library
         self._metrics = metrics
         self._access = access
         self._clock = clock
         self._uploads = uploads or Uploads()
+        self._hosts = hosts or Hosts()
         self._ready = Ready()
         self._looking: asyncio.Task[None] | None = None
         self._front: Service | None = None
         # Apart, so that look-ups wait for no more of a stream than its first piece.
-        self._lookups = ThreadPoolExecutor(LOOKUPS, thread_name_prefix="lookup")
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="body")
+        self._lookups = ThreadPoolExecutor(threads, thread_name_prefix="lookup")
+        self._readers = ThreadPoolExecutor(threads, thread_name_prefix="body")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the life of the worker."""
@@ -119,7 +124,7 @@ class App:
             await self._lifespan(receive, send)
             return
         begun = self._clock()
-        kept = self.hot(scope["path"]) if _plain(scope) else None
+        kept = self.hot(scope["path"]) if self._plain(scope) else None
         if kept is not None:
             head = scope["method"] == "HEAD"
             await send(kept.start)
@@ -133,6 +138,21 @@ class App:
     def attach(self, front: Service) -> None:
         """Let a front open and close with this application."""
         self._front = front
+
+    def elsewhere(self, head: bytes) -> bool:
+        """Tell whether the head of a request names a host with answers of its own."""
+        return bool(self._hosts) and self._hosts.special(
+            {name.lower().decode(): value.decode("latin-1") for name, value in _HOST.findall(head)}
+        )
+
+    def _plain(self, scope: Scope) -> bool:
+        """Tell whether a request is GET or HEAD of a path and nothing more."""
+        if not _plain(scope):
+            return False
+        if not self._hosts:
+            return True
+        named = ((name.decode("latin-1"), value) for name, value in scope["headers"])
+        return not self._hosts.special({name: value.decode("latin-1") for name, value in named})
 
     def hot(self, path: str) -> Kept | None:
         """Return the answer that is kept for a plain GET or HEAD of a path."""
@@ -165,7 +185,7 @@ class App:
         self, scope: Scope, receive: Receive, send: Send, begun: float
     ) -> tuple[int, int]:
         """Answer without help of the memory; return the status and how many bytes went out."""
-        plain = _plain(scope)
+        plain = self._plain(scope)
         request, head = _request(scope, plain), scope["method"] == "HEAD"
         limit = 0 if plain else http.takes(self._doors, request)
         if limit:
@@ -198,7 +218,8 @@ class App:
 
     def _ask(self, request: Request, head: bool) -> Asked:
         """Ask the doors, in a thread. The version is read first: what is made later is newer."""
-        if request.path in OWN and request.method in http.READING:
+        own = request.path in OWN and request.method in http.READING
+        if own and not (self._hosts and self._hosts.special(request.headers)):
             return Asked(0, OWN[request.path](self))
         try:
             version = self._library.version()
@@ -296,7 +317,7 @@ OWN: Final[Mapping[str, Callable[[App], Answer]]] = {
 
 
 def _plain(scope: Scope) -> bool:
-    """Tell whether a request is GET or HEAD of a path and nothing more."""
+    """Tell whether a request is GET or HEAD of a path and nothing more, whatever its host."""
     if scope["query_string"] or scope["method"] not in http.READING:
         return False
     return CONDITIONS.isdisjoint(map(_name, scope["headers"]))

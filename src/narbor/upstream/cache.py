@@ -37,6 +37,11 @@ class HttpCache:
         """The URL without user and password."""
         return self._name
 
+    @property
+    def url(self) -> str:
+        """Where it is, with user and password if these were given."""
+        return self._base.rstrip("/")
+
     def info(self) -> CacheInfo:
         """Read `/nix-cache-info`; raises NotACache where there is none."""
         document = self._read("nix-cache-info", LONGEST_INFO)

@@ -1,0 +1,157 @@
+"""An archive's bytes out of its DAG: what is here is read, what is not is gathered.
+
+The nodes come first, level by level and for many archives at once; then the leaves that lack, some
+requests ahead, while the bytes are given in order. A node is believed no further than its links add
+up to what its parent said, so a DAG that lies costs no more than an archive of its size may.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Final
+
+from narbor.blocks import BlockMissing
+from narbor.blocks.packs import PackStore
+from narbor.dag import splice
+from narbor.dag.splice import Leaf, Piece
+from narbor.errors import NarborError, Rejected
+from narbor.formats import unixfs
+from narbor.names import cid
+from narbor.names.cid import Cid
+from narbor.tasks.agent.gather import Block, BlocksLost, Gatherer
+
+Root = tuple[Cid, int]
+"""An archive's root, and how many bytes the archive has."""
+
+_BATCH: Final = 256  # pieces
+_FEWEST: Final = 64  # nodes that any archive may have; and one more for so many bytes
+_USUAL: Final = 1 << 10
+_SPARE: Final = 1 << 20  # bytes that the nodes of an archive may have more than the archive
+
+
+class LyingRoot(Rejected):
+    """A DAG is not what an archive of that size would be."""
+
+
+class Archives:
+    """Reads archives out of a store of blocks that may lack some."""
+
+    def __init__(self, store: PackStore, gatherer: Gatherer) -> None:
+        self._store = store
+        self._gatherer = gatherer
+
+    def nodes(self, roots: Sequence[Root]) -> None:
+        """Have the nodes of these archives here, as far as they can be had.
+
+        What lacks in the end is found out by who reads. Blocks are kept under an admission that the
+        caller has open.
+        """
+        level, budget = dict(roots), dict.fromkeys((root for root, _ in roots), 0)
+        owner = {root: root for root, _ in roots}
+        limits = {root: size + _SPARE for root, size in roots}
+        while level:
+            self._bring(level)
+            below: dict[Cid, int] = {}
+            for name, size in level.items():
+                root = owner[name]
+                block = self._node(name)
+                if block is None:
+                    continue
+                budget[root] += len(block)
+                if budget[root] > limits[root]:
+                    continue
+                for child, share in _nodes_below(block, name, size):
+                    below[child] = share
+                    owner.setdefault(child, root)
+            level = below
+
+    def _bring(self, level: dict[Cid, int]) -> None:
+        names = [name for name in level if cid.inlined(name) is None]
+        lacking = self._store.missing(names)
+        wanted = [(name, 0) for name in names if name in lacking]
+        try:
+            for came in self._gatherer.gather(wanted) if wanted else ():
+                self._store.put_many(came)
+        except BlocksLost:
+            return  # others of the level are here, and other archives need them
+
+    def _node(self, name: Cid) -> bytes | None:
+        content = cid.inlined(name)
+        return self._store.get(name) if content is None else content
+
+    def pieces(self, root: Root) -> list[Piece]:
+        """Return the whole splice of an archive whose nodes are here.
+
+        Raises BlockMissing where they are not, LyingRoot, MalformedNode.
+        """
+        out: list[Piece] = []
+        size, left = 0, _FEWEST + root[1] // _USUAL
+
+        def node(name: Cid) -> bytes:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise LyingRoot(f"{cid.text(root[0])} has more nodes than an archive may")
+            return self._need(name)
+
+        for piece in splice.read(root[0], node):
+            length = len(piece) if isinstance(piece, bytes) else piece.size
+            size += length
+            if size > root[1] or length == 0:
+                break
+            out.append(piece)
+        else:
+            if size == root[1]:
+                return out
+        raise LyingRoot(f"{cid.text(root[0])} is no archive of {root[1]} bytes")
+
+    def _need(self, name: Cid) -> bytes:
+        block = self._node(name)
+        if block is None:
+            raise BlockMissing(name)
+        return block
+
+    def lacking(self, pieces: Iterable[Piece]) -> dict[Cid, int]:
+        """Return the leaves that are not here, in order, with their sizes."""
+        leaves = {piece.cid: piece.size for piece in pieces if isinstance(piece, Leaf)}
+        absent = self._store.missing(leaves)
+        return {name: size for name, size in leaves.items() if name in absent}
+
+    def read(self, pieces: Sequence[Piece], lacking: dict[Cid, int]) -> Iterator[bytes]:
+        """Give the bytes that a splice stands for; leaves that lack are gathered meanwhile.
+
+        Raises BlocksLost, and what the store raises.
+        """
+        came = self._gatherer.gather(tuple(lacking.items()))
+        absent = set(lacking)
+        rest = iter(pieces)
+        while batch := list(islice(rest, _BATCH)):
+            names = [piece.cid for piece in batch if isinstance(piece, Leaf)]
+            self._await(absent.intersection(names), absent, came)
+            blocks = self._store.get_many(names)
+            yield b"".join(p if isinstance(p, bytes) else next(blocks) for p in batch)
+
+    def _await(self, needed: set[Cid], absent: set[Cid], came: Iterator[list[Block]]) -> None:
+        """Take in what comes until all that is needed is here."""
+        while needed:
+            group = next(came, None)
+            if group is None:
+                raise BlocksLost(f"{len(needed)} blocks did not come")
+            self._store.put_many(group)
+            arrived = {name for name, _ in group}
+            needed -= arrived
+            absent -= arrived
+
+
+def _nodes_below(block: bytes, name: Cid, size: int) -> Iterator[tuple[Cid, int]]:
+    """Give the nodes that a node links to, with their sizes; none where it is no sound node."""
+    if cid.codec(name) != cid.DAG_PB:
+        return
+    try:
+        links = unixfs.file_links(block)
+    except NarborError:
+        return  # a node with content of its own, or junk: `pieces` tells
+    if sum(share for _, share in links) != size:
+        return
+    for child, share in links:
+        if cid.codec(child) == cid.DAG_PB and share > 0:
+            yield child, share
