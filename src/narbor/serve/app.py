@@ -102,6 +102,7 @@ class App:
         clock: Callable[[], float] = time.monotonic,
         uploads: Uploads | None = None,
         threads: int = LOOKUPS,
+        hosts: Hosts | None = None,
     ) -> None:
         """Open `doors` to a library; `threads` look things up, and as many read bodies."""
         self._doors = doors
