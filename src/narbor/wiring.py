@@ -15,8 +15,9 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+from narbor.blocks import BlockSource
 from narbor.blocks import reindex as rereading
-from narbor.blocks.either import MANY, EitherSource
+from narbor.blocks.either import EitherSource
 from narbor.blocks.files import Files
 from narbor.blocks.index import Index
 from narbor.blocks.narbor import NarborSource
@@ -24,6 +25,7 @@ from narbor.blocks.packs import PackStore
 from narbor.blocks.reindex import Reread
 from narbor.catalogue import Catalogue
 from narbor.config import BadConfig, Config, replace
+from narbor.config.ipfs import denied
 from narbor.dag import profile
 from narbor.doors.agent import AgentDoor
 from narbor.doors.blocks import BlocksDoor
@@ -41,18 +43,15 @@ from narbor.library import Library
 from narbor.library.admission import Admissions
 from narbor.library.dags import Dags
 from narbor.library.exchange import Exchange
-from narbor.names import cidtext, peerkey
-from narbor.names.cid import Cid, MalformedCid
+from narbor.names import peerkey
 from narbor.names.keys import CorruptKey, Keyring, PublicKey, SecretKey
 from narbor.names.peerkey import PeerKey
+from narbor.net import credentials
 from narbor.net.ftp import Ftp
 from narbor.net.http import Http
 from narbor.net.wire import Options
-from narbor.tasks.agent import Agent, Limits, Parts
-from narbor.tasks.agent.claims import Asked, Claims
-from narbor.tasks.agent.gather import Gatherer, Lane
+from narbor.tasks.agent import Agent, Limits, opening
 from narbor.tasks.agent.seeds import Seeds
-from narbor.tasks.agent.standing import Standing
 from narbor.tasks.keep.collect import Circumstances
 from narbor.tasks.mirror.sources import Upstream
 from narbor.upstream import Cache, known
@@ -143,7 +142,7 @@ def _ipfs_doors(
 ) -> tuple[HostsDoor, IpfsDoor, RoutingDoor]:
     """Return the gateway, by host and by path, and the router."""
     said, dags = config.ipfs, Dags(library)
-    withheld = frozenset(map(hash_of, _denied(config)))
+    withheld = frozenset(map(hash_of, denied(said)))
     given: Blocks = Withheld(dags, withheld) if withheld else dags
     gateway = IpfsDoor(given, time.time_ns, dags, Domains(said.dnslinks, partial(_link, config)))
     addresses = tuple(map(routing.public, said.public_url))
@@ -152,21 +151,6 @@ def _ipfs_doors(
     )
     special = hosts.made(said.subdomain_hosts, said.dnslinks, map(routing.host, addresses))
     return HostsDoor(gateway, special, scheme), gateway, router
-
-
-def _denied(config: Config) -> list[Cid]:
-    """Return what the gateway does not give; raises BadConfig."""
-    words, file = list(config.ipfs.denied), config.ipfs.denied_file
-    if file is not None:
-        try:
-            lines = (line.partition("#")[0].strip() for line in file.read_text("utf-8").split("\n"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadConfig(f"ipfs.denied-file: {file} cannot be read: {error}") from error
-        words += filter(None, lines)
-    try:
-        return [cidtext.known(cidtext.parse(word)) for word in words]
-    except MalformedCid as error:
-        raise BadConfig(f"{file}: {error}") from error
 
 
 def _link(config: Config, value: str) -> str | None:
@@ -179,8 +163,8 @@ def _link(config: Config, value: str) -> str | None:
 
 def agent_home(config: Config) -> Path:
     """Return where the agent's own store lies."""
-    if config.agent.home is not None:
-        return config.agent.home
+    if config.agent.folder is not None:
+        return config.agent.folder
     said = os.environ.get("XDG_CACHE_HOME", "")
     base = Path(said) if said.startswith("/") else Path.home() / ".cache"
     return base / "narbor" / "agent"
@@ -191,43 +175,33 @@ def open_agent(config: Config) -> tuple[Agent, AgentDoor]:
 
     Raises what `open_library` raises, BadConfig and CorruptKey for upstreams and keys.
     """
-    said, clock = config.agent, time.monotonic
+    said, folder = config.agent, agent_home(config)
     ring = keyring(config, (), said.upstreams)
-    http = Http(_hasty(config))
-    caches = [(url, open_upstream(url, http)) for url in said.upstreams]
-    asked = [
-        Asked(Upstream(cache, ring, says_trusted(url)), Standing(cache.name, clock))
-        for url, cache in caches
-    ]
-    library = open_library(replace(config, home=agent_home(config)), write=True)
-    lanes = [_lane(EitherSource(upstream_url(url), http), clock) for url in said.sources]
-    for cache in (cache for _, cache in caches if isinstance(cache, HttpCache)):
-        narbor = NarborSource(http, cache.url)
-        lanes.append(Lane(narbor, Standing(narbor.name, clock), _NARBOR_LANES, lambda: MANY))
+    clients = {upstream_url(url): Http(_hasty(config)) for url in (*said.upstreams, *said.sources)}
+    upstreams: list[Upstream] = []
+    sources: list[tuple[BlockSource, Callable[[], int]]] = []
+    for url in map(upstream_url, said.sources):
+        either = EitherSource(url, clients[url])
+        sources.append((either, either.together))
+    for url in said.upstreams:
+        http = clients[upstream_url(url)]
+        cache = open_upstream(url, http)
+        upstreams.append(Upstream(cache, ring, says_trusted(url)))
+        if isinstance(cache, HttpCache):
+            sources.append((NarborSource(http, cache.url), opening.many))
+    named = {credentials.bare(url): http for url, http in clients.items()}
+    asking = opening.Asking(upstreams, sources, named)
     seeds = None
     if said.seeds.is_absolute():
         seeds = Seeds(NixStore(said.seeds), profile.named(config.profile))
-    parts = Parts(
-        library,
-        Claims(asked, config.store, clock),
-        Gatherer(lanes, clock, _STALL),
-        seeds,
-        agent_home(config),
-        lambda: Circumstances(_now(), config.grace, process(), alive),
-        clock,
-        http.give_up,
-    )
-    agent = Agent(parts, Limits(said.size, config.min_free))
-    return agent, AgentDoor(agent, said.priority)
+    library = open_library(replace(config, home=folder), write=True)
 
+    def at() -> Circumstances:
+        return Circumstances(_now(), config.grace, process(), alive)
 
-_NARBOR_LANES = 6
-_GATEWAY_LANES = 12
-_STALL = 4.0  # seconds without a block after which an archive is fetched as a whole
-
-
-def _lane(source: EitherSource, clock: Callable[[], float]) -> Lane:
-    return Lane(source, Standing(source.name, clock), _GATEWAY_LANES, source.together)
+    limits = Limits(said.size, config.min_free)
+    made = opening.agent(library, asking, seeds, folder, at, time.monotonic, limits)
+    return made, AgentDoor(made, said.priority)
 
 
 def _hasty(config: Config) -> Options:

@@ -85,7 +85,7 @@ def variables(args: argparse.Namespace) -> dict[str, str]:
     """Spell the flags that were given as variables; paths in full. An own home is `HOME/agent`."""
     said = {
         "NARBOR_HOME": args.home and args.home.absolute(),
-        "NARBOR_AGENT_HOME": args.home and args.home.absolute() / "agent",
+        "NARBOR_AGENT_FOLDER": args.home and args.home.absolute() / "agent",
         "NARBOR_CONFIG": args.config and args.config.absolute(),
         "NARBOR_AGENT_UPSTREAMS": args.upstream and " ".join(args.upstream),
         "NARBOR_AGENT_SOURCES": args.source and " ".join(args.source),
@@ -126,6 +126,9 @@ def describe(facts: Mapping[str, Any]) -> str:
     plain = sums.get("plain", 0)
     share = f" ({100 * facts['fetched'] / plain:.2f} %)" if plain else ""
     lines.append(f"fetched    {amount(facts['fetched'])} in place of {amount(plain)}{share}")
+    for each in facts["wire"]:
+        received, sent = amount(each["received"]), amount(each["sent"])
+        lines.append(f"{'wire':10} {each['name']}: {received} received, {sent} sent")
     lines += [_line("upstream", each) for each in facts["upstreams"]]
     lines += [_line("source", each) for each in facts["sources"]]
     if facts["trouble"]:

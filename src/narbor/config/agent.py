@@ -10,14 +10,14 @@ class Agent(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fi
     """Where the agent listens, whom it asks, and what it keeps.
 
     `upstreams` are caches, asked for narinfos in this order; `sources` have blocks: other narbors,
-    gateways. `home` is the agent's own store, of at most `size` bytes; None: a folder of the user's
-    caches. `seeds` is a Nix store to take content from; an empty path is none.
+    gateways. `folder` holds the agent's own store, of at most `size` bytes; None: a folder of the
+    user's caches. `seeds` is a Nix store to take content from; an empty path is none.
     """
 
     listen: str = "127.0.0.1:8643"
     upstreams: tuple[str, ...] = ("https://cache.nixos.org",)
     sources: tuple[str, ...] = ()
-    home: Path | None = None
+    folder: Path | None = None
     size: Annotated[int, Meta(ge=1_000_000)] = 5_000_000_000
     seeds: Path = Path("/nix/store")
     priority: Annotated[int, Meta(ge=0)] = 30

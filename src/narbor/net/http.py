@@ -100,8 +100,13 @@ class Http:
         finally:
             self._over.clear()
 
+    @property
+    def traffic(self) -> pace.Traffic:
+        """How many bytes went over all connections so far."""
+        return self._wire.traffic
+
     def give_up(self) -> None:
-        """Let all that is under way, and all that is asked for later, raise Lost within a second."""
+        """Let all that is under way raise Lost within a second, and all that is asked later."""
         self._over.set()
 
     def close(self) -> None:

@@ -21,6 +21,21 @@ _CREDIT = 0.25
 _SHORTEST = 0.005
 
 
+class Traffic:
+    """How many bytes went over a client's connections, heads and all; TLS's own are not seen."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.received = 0
+        self.sent = 0
+
+    def count(self, received: int = 0, sent: int = 0) -> None:
+        """Count bytes, from any thread."""
+        with self._lock:
+            self.received += received
+            self.sent += sent
+
+
 class Guard(httpcore.NetworkBackend):
     """Opens connections that end when they bring less than `slowest` bytes/s over `patience` s.
 
@@ -34,8 +49,10 @@ class Guard(httpcore.NetworkBackend):
         head: float | None,
         clock: Clock,
         over: threading.Event,
+        traffic: Traffic | None = None,
     ) -> None:
         self._inner = httpcore.SyncBackend()
+        self.traffic = traffic or Traffic()
         self.over = over
         self.slowest = slowest
         self.patience = patience
@@ -74,6 +91,7 @@ class GuardedStream(httpcore.NetworkStream):
         data = self._read(max_bytes, timeout)
         self._waited += guard.clock() - begun
         self._came += len(data)
+        guard.traffic.count(received=len(data))
         if self._waited >= guard.patience:
             if self._came < guard.slowest * self._waited:
                 raise httpcore.ReadTimeout(
@@ -100,6 +118,7 @@ class GuardedStream(httpcore.NetworkStream):
         self._waited, self._came = 0.0, 0
         self._asked = self._guard.clock()
         self._inner.write(buffer, timeout)
+        self._guard.traffic.count(sent=len(buffer))
 
     def answered(self) -> None:
         """Note that the head of the answer is there."""

@@ -111,6 +111,7 @@ class Wire:
         self._options = options
         self._clock = clock
         self._over = over
+        self.traffic = pace.Traffic()
         self._proxies = getproxies_environment() if options.proxies is None else options.proxies
         # httpcore writes into a context what it will speak, so there are two.
         self._contexts = {http2: trust(options.ca_file) for http2 in (False, True)}
@@ -222,7 +223,7 @@ class Wire:
             keepalive_expiry=30.0,
             http2=http2,
             network_backend=pace.Guard(
-                options.slowest, options.patience, head, self._clock, self._over
+                options.slowest, options.patience, head, self._clock, self._over, self.traffic
             ),
         )
 

@@ -44,7 +44,7 @@ def counts(status: Mapping[str, object]) -> bytes:
     sums = status["sums"]
     if isinstance(sums, dict):
         lines += [f"narbor_agent_{name} {value}" for name, value in sorted(sums.items())]
-    for kind in ("upstreams", "sources"):
+    for kind in ("upstreams", "sources", "wire"):
         found = status[kind]
         for each in found if isinstance(found, list) else ():
             name = str(each["name"]).replace("\\", "\\\\").replace('"', '\\"')

@@ -14,7 +14,7 @@ Nothing here raises to a client: what cannot be had is None, or a body that ends
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from narbor.formats.narinfo import Narinfo
 from narbor.library import Library
 from narbor.names.digest import Digest
 from narbor.names.item import Item
+from narbor.net.http import Http
 from narbor.tasks.agent.archive import Archives, Root
 from narbor.tasks.agent.claims import Claims, Found
 from narbor.tasks.agent.counts import Counts
@@ -69,7 +70,7 @@ class Archive:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What an agent is put together from."""
+    """What an agent is put together from; `clients` by where they speak to."""
 
     library: Library
     claims: Claims
@@ -78,7 +79,7 @@ class Parts:
     folder: Path
     at: Callable[[], Circumstances]
     clock: Callable[[], float]
-    stopped: Callable[[], None]
+    clients: Mapping[str, Http]
 
 
 class Agent:
@@ -158,8 +159,8 @@ class Agent:
 
     def _note(self, claim: Narinfo) -> None:
         """Remember that an archive may be asked for soon."""
-        root = root_of(claim)
-        if root is None:
+        root, seeds = root_of(claim), self._parts.seeds
+        if root is None or (seeds is not None and seeds.knows(claim)):
             return
         with self._lock:
             self._lately[root, claim.seal.size] = self._clock()
@@ -249,7 +250,8 @@ class Agent:
         sums, parts = self._counts.sums(), self._parts
         upstreams = [each.standing for each in self._claims.upstreams]
         sources = [lane.standing for lane in parts.gatherer.lanes]
-        fetched = sum(each.count().bytes for each in (*upstreams, *sources))
+        wire = {name: client.traffic for name, client in parts.clients.items()}
+        fetched = sum(each.received for each in wire.values())
         return {
             "seconds": round(self._clock() - self._begun),
             "store": self.store,
@@ -262,12 +264,17 @@ class Agent:
             "sums": sums,
             "upstreams": [{"name": each.name, **each.count().plain()} for each in upstreams],
             "sources": [{"name": each.name, **each.count().plain()} for each in sources],
+            "wire": [
+                {"name": name, "received": each.received, "sent": each.sent}
+                for name, each in wire.items()
+            ],
             "trouble": self._keeper.last,
         }
 
     def close(self) -> None:
         """End in order: what was admitted is committed, what is under way is given up."""
-        self._parts.stopped()
+        for client in self._parts.clients.values():
+            client.give_up()
         self._claims.close()
         self._parts.gatherer.close()
         self._makers.shutdown(cancel_futures=True)

@@ -37,6 +37,10 @@ class Seeds:
         self._store = store
         self._profile = profile
 
+    def knows(self, claim: Narinfo) -> bool:
+        """Tell whether there is an item of the same name, which may well be all that is needed."""
+        return bool(self._store.called(claim.path.name))
+
     def builds(self, claim: Narinfo) -> Iterator[str]:
         """Give base names of items that may be this one but for references, likeliest first."""
         found = self._store.called(claim.path.name)
