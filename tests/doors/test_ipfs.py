@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from narbor.doors import http
 from narbor.doors.http import Answer, Request
 from narbor.doors.ipfs import IpfsDoor, indexpage, negotiation
+from narbor.doors.ipfs.withheld import Withheld, hash_of
 from narbor.errors import Unavailable
 from narbor.formats import car, dagcbor, hamt, ipns, unixfs
 from narbor.formats.dagcbor import Link
@@ -122,7 +123,7 @@ STATUSES: Final[dict[str, tuple[str, dict[str, str], int]]] = {
     "no CID in the forms of others": ("/ipfs/QmYzfKSE55", {}, 400),
     "a name for a CID": ("/ipfs/" + peerkey.text(KEY.name), {}, 400),
     "a format that is not known": ("/ipfs/{root}?format=zip", {}, 400),
-    "a tar": ("/ipfs/{root}/?format=tar", {}, 406),
+    "a tar of no tree": ("/ipfs/{cbor}?format=tar", {}, 406),
     "a record of a CID": ("/ipfs/{root}?format=ipns-record", {}, 400),
     "dag-json of UnixFS": ("/ipfs/{root}/file.txt?format=dag-json", {}, 406),
     "dag-cbor of UnixFS": ("/ipfs/{root}/many/?format=dag-cbor", {}, 406),
@@ -689,7 +690,7 @@ def test_domains_that_are_known(world: World) -> None:
 
 def test_what_is_denied_is_gone(world: World) -> None:
     for denied in (world.root, world.at(b"a"), world.at(b"a", b"x")):
-        door = IpfsDoor(world.dag, lambda: NOW, denied=frozenset({denied}))
+        door = IpfsDoor(Withheld(world.dag, frozenset({hash_of(denied)})), lambda: NOW)
         for query in ("", "format=raw", "format=car"):
             path = f"/ipfs/{text(world.root)}/a/x"
             answer = door.answer(Request("GET", path, query))

@@ -3,18 +3,19 @@ copied elsewhere again and again (table `publish`, and one `[[replicate]]` each)
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 from msgspec import Meta, Struct
 
 from narbor.config.channels import Url, Word
+from narbor.config.errors import BadConfig
 from narbor.doors.ipfs import routing
-from narbor.doors.ipfs.routing import BadAddress
+from narbor.doors.ipfs.routing import Announce, BadAddress
 from narbor.errors import Rejected
 from narbor.formats import ipns
 from narbor.names import cidtext
+from narbor.names.cid import Cid, MalformedCid
 
-Announce: TypeAlias = Literal["roots", "entities", "all", "none"]
 Domain: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9_-]+(\.[a-z0-9_-]+)*$", max_length=253)]
 KeyName: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_][0-9A-Za-z._\-]{0,99}$")]
 _SECOND: Final = 1_000_000_000
@@ -67,6 +68,21 @@ class Replicate(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknow
     def job(self) -> str:
         """What its turns are called."""
         return f"{self.what} to {self.target}"
+
+
+def denied(ipfs: Ipfs) -> list[Cid]:
+    """Return what the gateway does not give; raises BadConfig."""
+    words, file = list(ipfs.denied), ipfs.denied_file
+    if file is not None:
+        try:
+            lines = [line.partition("#")[0].strip() for line in file.read_text("utf-8").split("\n")]
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadConfig(f"ipfs.denied-file: {file} cannot be read: {error}") from error
+        words += filter(None, lines)
+    try:
+        return [cidtext.known(cidtext.parse(word)) for word in words]
+    except MalformedCid as error:
+        raise BadConfig(f"ipfs.denied-file: {file}: {error}") from error
 
 
 def complaint(

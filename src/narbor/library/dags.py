@@ -83,6 +83,11 @@ class Dags:
             return self._library.content(root)
         return self._part(root, start, stop)
 
+    def is_root(self, name: Cid) -> bool:
+        """Tell whether a block is the root of an item, a file, or what is published or kept."""
+        at = cid.read_varint(name, 1)[1]
+        return name[at] == cid.SHA256 and self._library.catalogue.is_root(name[at + 2 :])
+
     def record(self, name: Cid) -> bytes | None:
         """Return the IPNS record that is kept of a name."""
         return self._library.catalogue.record_of(name)

@@ -131,11 +131,15 @@ class Exchange:
 
 def scope_of(request: h11.Request, client: str | None) -> dict[str, Any]:
     """Spell a request as ASGI does."""
-    target = request.target
+    target, headers = request.target, list(request.headers)
     if not target.startswith(b"/"):
-        # The absolute form; without a path it means the root.
+        # The absolute form, as proxies are asked: its host counts (RFC 9112, 3.2.2).
         _, _, behind = target.partition(b"://")
-        target = b"/" + behind.partition(b"/")[2] if behind else target
+        host, _, path = behind.partition(b"/")
+        host, mark, query = host.partition(b"?")
+        target = b"/" + path + mark + query if behind else target
+        if host:
+            headers = [(b"host", host), *(each for each in headers if each[0] != b"host")]
     path, _, query = target.partition(b"?")
     return {
         "type": "http",
@@ -143,7 +147,7 @@ def scope_of(request: h11.Request, client: str | None) -> dict[str, Any]:
         "path": unquote_to_bytes(path).decode("utf-8", "replace"),
         "raw_path": path,
         "query_string": query,
-        "headers": list(request.headers),
+        "headers": headers,
         "http_version": request.http_version.decode("ascii"),
         "client": (client, 0) if client else None,
     }

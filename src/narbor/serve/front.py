@@ -54,6 +54,10 @@ class Application(Protocol):
         """Answer one request, as ASGI."""
         ...
 
+    def elsewhere(self, head: bytes) -> bool:
+        """Tell whether the head of a request names a host with answers of its own."""
+        ...
+
     def hot(self, path: str) -> Kept | None:
         """Return the answer that is kept for a plain GET or HEAD of a path."""
         ...
@@ -230,6 +234,8 @@ class Connection(asyncio.Protocol):
         plain = _PLAIN.match(held)
         end = held.find(b"\r\n\r\n") if plain is not None else -1
         if plain is None or end < 0 or _SPECIAL.search(held, 0, end + 2) is not None:
+            return False
+        if self._front.app.elsewhere(held[:end]):
             return False
         kept = self._front.app.hot(plain[2].decode("ascii"))
         if kept is None:

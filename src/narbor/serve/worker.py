@@ -14,6 +14,7 @@ from narbor import wiring
 from narbor.config import Config
 from narbor.doors.channels import ChannelsDoor
 from narbor.doors.http import Door
+from narbor.doors.ipfs.hosts import HostsDoor
 from narbor.doors.nix import NixDoor
 from narbor.names.keys import SecretKey
 from narbor.serve.access import AccessLog
@@ -43,7 +44,8 @@ def load(config: Config, keys: tuple[SecretKey, ...], access: str | None) -> App
     library = wiring.open_library(config)
     doors = tuple(signing(door, keys) for door in wiring.doors(config, library))
     log = None if access is None else AccessLog.open(access)
-    return App(doors, library, metrics(), log)
+    hosts = next((door.hosts for door in doors if isinstance(door, HostsDoor)), None)
+    return App(doors, library, metrics(), log, hosts=hosts)
 
 
 def signing(door: Door, keys: tuple[SecretKey, ...]) -> Door:

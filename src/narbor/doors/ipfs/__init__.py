@@ -10,17 +10,21 @@ and CAR the trustless one: https://specs.ipfs.tech/http-gateways/
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Final, Protocol
+from urllib.parse import quote
 
 from narbor.doors import http
 from narbor.doors.http import Answer, Request
-from narbor.doors.ipfs import forms, negotiation
+from narbor.doors.ipfs import forms, negotiation, redirects
 from narbor.doors.ipfs.carstream import BadSelection
-from narbor.doors.ipfs.contentpath import Blocks, Missing, NoEntry, resolve
+from narbor.doors.ipfs.contentpath import Blocks, Missing, NoEntry, Place, resolve
 from narbor.doors.ipfs.forms import Ask
 from narbor.doors.ipfs.negotiation import BadRequest, Wanted
+from narbor.doors.ipfs.redirects import BadRedirects
+from narbor.doors.ipfs.site import PATH, Site
+from narbor.doors.ipfs.withheld import Denied
 from narbor.errors import Rejected, Unavailable
 from narbor.formats import ipns
 from narbor.names import cid, cidtext, peerkey
@@ -29,6 +33,8 @@ from narbor.names.cidtext import Written
 
 METHODS: Final = ("GET", "HEAD", "OPTIONS")
 _PATH: Final = re.compile(r"/(ipfs|ipns)/([^/]+)(/.*)?", re.DOTALL)
+_SPACES: Final = ("/ipfs/", "/ipns/")
+_QUERY: Final = "/:@!$&'()*+,;=~?%"
 _DEEPEST: Final = 32
 _SECOND: Final = 1_000_000_000
 
@@ -55,31 +61,55 @@ class NoNames:
 
 
 @dataclass(frozen=True, slots=True)
+class Content:
+    """A content path: `/SPACE/NAME`, and the rest with its first `/`, all of it not escaped."""
+
+    space: str
+    name: str
+    rest: str = ""
+
+    @property
+    def path(self) -> str:
+        """The whole."""
+        return f"/{self.space}/{self.name}{self.rest}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Root:
+    """What a content path's root leads to: a CID, a path below it, for how long that holds."""
+
+    written: Written
+    below: tuple[bytes, ...]
+    cache: str
+
+
+@dataclass(frozen=True, slots=True)
 class IpfsDoor:
     """The gateway. `clock` gives nanoseconds since 1970, for records that expire.
 
-    `dnslinks`: what domains lead to (`/ipfs/CID`), since nobody here asks the DNS. `denied`: what
-    is not given though it is here (410).
+    `dnslinks`: what domains lead to (`/ipfs/CID`), since nobody here asks the DNS.
     """
 
     blocks: Blocks
     clock: Callable[[], int]
     names: Names = field(default_factory=NoNames)
     dnslinks: Mapping[str, str] = field(default_factory=dict)
-    denied: frozenset[Cid] = frozenset()
 
     def answer(self, request: Request) -> Answer | None:
         """Answer, or return None for a path that is no content path."""
         match = _PATH.fullmatch(request.path)
-        if match is None:
-            return None
+        if match is not None:
+            return self.at(request, Content(match[1], match[2], match[3] or ""))
+        return _named(request) if request.path in _SPACES else None
+
+    def at(self, request: Request, content: Content, site: Site = PATH) -> Answer:
+        """Answer with what stands at a content path, spelled as it is at `site`."""
         if request.method == "OPTIONS":
             return Answer(204, (("allow", ", ".join(METHODS)), *negotiation.CORS))
         if request.method not in http.READING:
             return http.wrong_method(*METHODS)
-        space, name, rest = match.groups()
         try:
-            return self._answered(request, space, name, rest or "")
+            return self._answered(request, content, site)
         except Missing as error:
             # A gateway that fetches nothing knows at once that it has not got it.
             patient = "only-if-cached" not in request.headers.get("cache-control", "")
@@ -87,39 +117,81 @@ class IpfsDoor:
             return negotiation.refused(http.text(status, str(error), cache))
         except NoEntry as error:
             return negotiation.refused(http.text(404, str(error)))
+        except Denied as error:
+            return negotiation.refused(http.text(410, str(error)))
         except Unresolved as error:
             return negotiation.refused(http.text(502, str(error), ("cache-control", "no-store")))
-        except (MalformedCid, BadRequest, BadSelection) as error:
+        except BadRedirects as error:
+            return negotiation.refused(http.text(500, str(error)))
+        except MalformedCid as error:
+            return negotiation.refused(http.text(400, f'invalid path "{content.path}": {error}'))
+        except (BadRequest, BadSelection) as error:
             return negotiation.refused(http.text(400, str(error)))
 
-    def _answered(self, request: Request, space: str, name: str, rest: str) -> Answer:
-        if request.headers.get("service-worker") == "script" and not rest:
+    def _answered(self, request: Request, content: Content, site: Site) -> Answer:
+        rest = content.rest
+        if request.headers.get("service-worker") == "script" and not (rest or site.isolated):
             raise BadRequest("a service worker's scope must lie below the content root")
         wanted = negotiation.wanted(request)
         parts = _parts(rest)
-        if space == "ipfs":
-            written, cache = _content(name), negotiation.FOREVER
-        else:
-            other = _canonical(name)
+        if content.space == "ipns":
+            other = None if site.isolated else _canonical(content.name)
             if other is not None:
                 query = f"?{request.query}" if request.query else ""
                 there = f"/ipns/{other}{negotiation.escaped(rest)}{query}"
                 return http.text(302, f"the name is {other}", ("location", there))
             if wanted.format == "ipns-record":
-                return self._record(request, wanted, name, parts)
-            written, more, seconds = self._resolved(name, 0)
-            parts, cache = (*more, *parts), f"public, max-age={seconds}"
-        if cidtext.known(written) in self.denied:
-            return _gone(written)
-        place = resolve(self.blocks, written, parts)
-        if not self.denied.isdisjoint(map(cidtext.known, place.roots)):
-            return _gone(place.written)
-        asked = parts if space == "ipfs" else _parts(rest)
-        base = negotiation.escaped(f"/{space}/{name}")
-        answer = forms.give(
-            self.blocks, Ask(request, wanted, base, asked, rest.endswith("/"), place, cache)
-        )
+                return self._record(request, wanted, content, parts)
+        root = self._root(content)
+        base = negotiation.escaped(f"/{content.space}/{content.name}")
+
+        def ask(place: Place) -> Ask:
+            slash = rest.endswith("/")
+            return Ask(request, wanted, content.path, base, parts, slash, place, root.cache, site)
+
+        try:
+            place = resolve(self.blocks, root.written, (*root.below, *parts))
+        except NoEntry:
+            redirected = None
+            if site.isolated and wanted.format is None:
+                redirected = self._redirected(rest, root, ask)
+            if redirected is None:
+                raise
+            return redirected
+        answer = forms.give(self.blocks, ask(place))
         return negotiation.refused(answer) if answer.status >= 400 else answer
+
+    def _root(self, content: Content) -> _Root:
+        if content.space == "ipfs":
+            return _Root(_content(content.name), (), negotiation.FOREVER)
+        written, below, seconds = self._resolved(content.name, 0)
+        return _Root(written, below, f"public, max-age={seconds}")
+
+    def _redirected(self, path: str, root: _Root, ask: Callable[[Place], Ask]) -> Answer | None:
+        """Answer as the site's `_redirects` says for a path that leads nowhere; None if nothing."""
+        try:
+            file = resolve(self.blocks, root.written, (*root.below, redirects.NAME))
+        except NoEntry:
+            return None
+        text = b"".join(self.blocks.content(file.cid, 0, redirects.LARGEST + 1))
+        found = redirects.find(redirects.parse(text), path or "/")
+        if found is None:
+            return None
+        rule, target = found[0], found[0].target(found[1])
+        if rule.status in redirects.MOVED:
+            return http.text(rule.status, f"it is at {target}", ("location", target))
+        below = _parts(redirects.inside(target))
+        try:
+            place = resolve(self.blocks, root.written, (*root.below, *below))
+        except NoEntry:
+            return None
+        asked = replace(ask(place), parts=below, slash=True)
+        if rule.status == 200:
+            return forms.give(self.blocks, asked)
+        # Of what is not there no part is there, and nobody has it.
+        asked = replace(asked, request=replace(asked.request, headers={}))
+        answer = forms.give(self.blocks, asked)
+        return replace(answer, status=rule.status) if answer.status == 200 else answer
 
     def _resolved(self, name: str, depth: int) -> tuple[Written, tuple[bytes, ...], int]:
         """Follow a name to a CID, a path below it, and for how many seconds that holds."""
@@ -155,9 +227,10 @@ class IpfsDoor:
         return record.value.decode("utf-8", "surrogateescape"), _lasting(record, now)
 
     def _record(
-        self, request: Request, wanted: Wanted, name: str, parts: tuple[bytes, ...]
+        self, request: Request, wanted: Wanted, content: Content, parts: tuple[bytes, ...]
     ) -> Answer:
         """Give the record of a name as it came."""
+        name = content.name
         if parts:
             raise BadRequest("a record is of a name, without a path behind it")
         key = peerkey.parse(name)
@@ -169,7 +242,7 @@ class IpfsDoor:
         headers = [*answer.headers, negotiation.disposition("attachment", saved)]
         if wanted.location is not None:
             headers.append(("content-location", wanted.location))
-        about = ("x-ipfs-path", negotiation.escaped(request.path))
+        about = ("x-ipfs-path", negotiation.escaped(content.path))
         return Answer(answer.status, (*headers, about, *negotiation.CORS), answer.body)
 
 
@@ -217,5 +290,14 @@ def _parts(rest: str) -> tuple[bytes, ...]:
     return tuple(found)
 
 
-def _gone(written: bytes) -> Answer:
-    return http.text(410, f"{cidtext.text(written)} is not given here")
+def _named(request: Request) -> Answer | None:
+    """Send a client that was given an address of `ipfs:` or `ipns:` to its content path."""
+    uri = negotiation.asking(request).get("uri", "")
+    scheme, _, rest = uri.partition("://")
+    if scheme not in ("ipfs", "ipns") or not rest or request.method not in http.READING:
+        return None
+    path, mark, query = rest.partition("?")
+    there = f"/{scheme}/{negotiation.escaped(path)}"
+    if mark:
+        there += f"?{quote(query, safe=_QUERY)}"
+    return http.text(301, f"it is at {there}", ("location", there))

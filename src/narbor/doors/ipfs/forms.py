@@ -1,6 +1,7 @@
 """The forms in which an IPFS gateway gives what stands at the end of a path.
 
     raw       the block                       car       blocks, for whoever checks them himself
+    tar       a tree, for whoever wants it all
     UnixFS    files by range, directory pages with index.html, the targets of symlinks
     document  blocks of DAG-JSON, DAG-CBOR, JSON, CBOR as they are; DAG codecs as a page as well
 
@@ -15,9 +16,10 @@ from typing import Final
 
 from narbor.doors import http
 from narbor.doors.http import Answer, Entity, Request
-from narbor.doors.ipfs import carstream, indexpage, mediatypes, negotiation
+from narbor.doors.ipfs import carstream, indexpage, mediatypes, negotiation, tarstream
 from narbor.doors.ipfs.contentpath import Blocks, Place, need
 from narbor.doors.ipfs.negotiation import BadRequest, Wanted
+from narbor.doors.ipfs.site import PATH, Site
 from narbor.errors import Unavailable
 from narbor.formats import car, hamt, ipld, unixfs
 from narbor.names import cid, cidtext
@@ -34,17 +36,20 @@ _SHOWN_AS: Final = {"json": "inline", "cbor": "attachment"}
 class Ask:
     """One request for what stands at `place`.
 
-    `base` is `/ipfs/CID` or `/ipns/NAME`, `parts` what follows it in the path; `slash`: the path
-    ends with one. `cache` is the Cache-Control of what never changes under this path.
+    `path` is the content path, `base` its root (`/ipfs/CID` or `/ipns/NAME`) as it stands in URLs,
+    `parts` what follows that; `slash`: the path ends with one. `cache` is the Cache-Control of what
+    never changes under this path, `site` how paths are spelled here.
     """
 
     request: Request
     wanted: Wanted
+    path: str
     base: str
     parts: tuple[bytes, ...]
     slash: bool
     place: Place
     cache: str
+    site: Site = PATH
 
     @property
     def name(self) -> str:
@@ -53,7 +58,7 @@ class Ask:
 
     def told(self, answer: Answer, *headers: tuple[str, str]) -> Answer:
         """Add the headers that every form has, and these."""
-        about = negotiation.about(self.request.path, self.place.roots, self.wanted.location)
+        about = negotiation.about(self.path, self.place.roots, self.wanted.location)
         return replace(answer, headers=(*answer.headers, *headers, *about), ready=False)
 
     def give(self, entity: Entity, *headers: tuple[str, str]) -> Answer:
@@ -76,6 +81,8 @@ def give(blocks: Blocks, ask: Ask) -> Answer:
             return raw(blocks, ask)
         case "car":
             return stream(blocks, ask)
+        case "tar":
+            return archive(blocks, ask)
         case "ipns-record":
             raise BadRequest("records are of names: /ipns/NAME?format=ipns-record")
     codec = cid.codec(ask.place.cid)
@@ -119,7 +126,7 @@ def stream(blocks: Blocks, ask: Ask) -> Answer:
     scope, span = ask.wanted.asked.get("dag-scope"), ask.wanted.asked.get("entity-bytes")
     selection = carstream.select(scope or None, span or None, dups == "y")
     need(blocks, ask.place.written)
-    asked = (ask.request.path, selection.scope, selection.start, selection.last, dups)
+    asked = (ask.path, selection.scope, selection.start, selection.last, dups)
     tag = f'W/"{ask.name}.car.{sha256(repr(asked).encode(errors="replace")).hexdigest()[:16]}"'
     headers = [("etag", tag), ("cache-control", ask.cache)]
     if http.knows(ask.request, tag):
@@ -133,6 +140,24 @@ def stream(blocks: Blocks, ask: Ask) -> Answer:
     found = carstream.blocks(blocks, ask.place, selection)
     body = car.write([ask.place.written], found)
     return ask.told(Answer(200, tuple(headers), body))
+
+
+def archive(blocks: Blocks, ask: Ask) -> Answer:
+    """Give a tree as a tar archive. How long it is shows when it is through."""
+    if cid.codec(ask.place.cid) not in (cid.DAG_PB, cid.RAW):
+        return _unacceptable(ask, ipld.NAMES.get(cid.codec(ask.place.cid), "no UnixFS"))
+    need(blocks, ask.place.written)
+    tag = f'W/"{ask.name}.x-tar.{tarstream.VERSION}"'
+    headers = [("etag", tag), ("cache-control", ask.cache)]
+    if http.knows(ask.request, tag):
+        return ask.told(Answer(304, tuple(headers)))
+    headers += [
+        ("content-type", negotiation.TYPES["tar"]),
+        negotiation.disposition("attachment", ask.wanted.filename or f"{ask.name}.tar"),
+        ("accept-ranges", "none"),
+        _NOSNIFF,
+    ]
+    return ask.told(Answer(200, tuple(headers), tarstream.stream(blocks, ask.place.written)))
 
 
 def _document(blocks: Blocks, ask: Ask, codec: int) -> Answer:
@@ -157,7 +182,7 @@ def _document(blocks: Blocks, ask: Ask, codec: int) -> Answer:
 
 def _preview(blocks: Blocks, ask: Ask, codec: str) -> Answer:
     value = ipld.document(ask.place.cid, need(blocks, ask.place.written))
-    page = indexpage.document(ask.base, ask.parts, ask.place.written, value, codec)
+    page = indexpage.document(ask.base, ask.parts, ask.place.written, value, codec, ask.site)
     return _page(ask, page, "DagIndex")
 
 
@@ -263,9 +288,8 @@ def _directory(blocks: Blocks, ask: Ask, block: bytes) -> Answer:
     )
     written = ipld.as_written(block, [each.cid for each in entries])
     listed = zip(written, entries, strict=True)
-    return _page(
-        ask, indexpage.directory(ask.base, ask.parts, ask.place.written, listed), "DirIndex"
-    )
+    page = indexpage.directory(ask.base, ask.parts, ask.place.written, listed, ask.site)
+    return _page(ask, page, "DirIndex")
 
 
 def _file_size(blocks: Blocks, root: Cid) -> int | None:

@@ -10,6 +10,7 @@ from html import escape
 from typing import Final
 from urllib.parse import quote
 
+from narbor.doors.ipfs.site import PATH, Site
 from narbor.formats.dagcbor import Link, Value
 from narbor.formats.unixfs import Link as Entry
 from narbor.names import cidtext
@@ -29,13 +30,17 @@ _STYLE: Final = (
 
 
 def directory(
-    path: str, parts: Sequence[bytes], here: bytes, entries: Iterable[tuple[bytes, Entry]]
+    path: str,
+    parts: Sequence[bytes],
+    here: bytes,
+    entries: Iterable[tuple[bytes, Entry]],
+    site: Site = PATH,
 ) -> bytes:
     """Write the page of a directory. `path` is `/ipfs/CID` or `/ipns/NAME`, `parts` the rest.
 
-    Each entry is its CID as it stands, and its link.
+    Each entry is its CID as it stands, and its link. `site`: how all of them are spelled.
     """
-    base = _href(path, parts)
+    base = _href(site.own(path), parts)
     rows = []
     if parts:
         rows.append(f'<tr><td><a href="{base}/..">..</a></td><td></td><td></td></tr>')
@@ -43,35 +48,40 @@ def directory(
         if number == MOST:
             rows.append("<tr><td>… and more, which this page does not show</td></tr>")
             break
-        rows.append(_row(base, written, entry))
+        rows.append(_row(base, written, entry, site))
     title = f"Index of {_text(path, parts)}"
-    body = f"<p>Index of {_crumbs(path, parts)}</p><p class=ipfs-hash>{cidtext.text(here)}</p>"
+    crumbs = _crumbs(path, parts, site)
+    body = f"<p>Index of {crumbs}</p><p class=ipfs-hash>{cidtext.text(here)}</p>"
     return _page(title, body + f"<table>{''.join(rows)}</table>")
 
 
-def _row(base: str, written: bytes, entry: Entry) -> str:
+def _row(base: str, written: bytes, entry: Entry, site: Site) -> str:
     name = cidtext.text(written)
     # Twice escaped, as the suite has it: the name in a query is that of a URL's last part.
     saved = quote(quote(entry.name, safe=""), safe="")
     shown = escape(entry.name.decode("utf-8", "replace"))
+    link = site.link(name, f"?filename={saved}")
     return (
         f'<tr><td><a href="{base}/{quote(entry.name, safe="")}">{shown}</a></td>'
-        f'<td><a class="ipfs-hash" translate="no" href="/ipfs/{name}?filename={saved}">'
+        f'<td><a class="ipfs-hash" translate="no" {link}>'
         f"{name[:8]}…{name[-4:]}</a></td><td>{amount(entry.tsize)}</td></tr>"
     )
 
 
-def document(path: str, parts: Sequence[bytes], here: bytes, value: Value, codec: str) -> bytes:
+def document(
+    path: str, parts: Sequence[bytes], here: bytes, value: Value, codec: str, site: Site = PATH
+) -> bytes:
     """Write the page of a document: what it says, with its links to be followed."""
     name = cidtext.text(here)
     links = "".join(
-        f'<li><a href="/ipfs/{text}">{text}</a></li>' for text in dict.fromkeys(_links(value))
+        f"<li><a {site.link(text)}>{text}</a></li>" for text in dict.fromkeys(_links(value))
     )
     said = escape(json.dumps(_plain(value), indent=2, ensure_ascii=False))
+    own = _href("", parts) or "/" if site.isolated else f"/ipfs/{name}"
     body = (
-        f"<p>{_crumbs(path, parts)}</p><p class=ipfs-hash>{name} ({codec})</p>"
-        f'<p><a href="/ipfs/{name}?format={codec}">as it is</a> · '
-        f'<a href="/ipfs/{name}?format=raw">the block</a></p><pre>{said}</pre><ul>{links}</ul>'
+        f"<p>{_crumbs(path, parts, site)}</p><p class=ipfs-hash>{name} ({codec})</p>"
+        f'<p><a href="{own}?format={codec}">as it is</a> · '
+        f'<a href="{own}?format=raw">the block</a></p><pre>{said}</pre><ul>{links}</ul>'
     )
     return _page(_text(path, parts), body)
 
@@ -100,13 +110,15 @@ def _links(value: Value) -> Iterable[str]:
             yield from _links(each)
 
 
-def _crumbs(path: str, parts: Sequence[bytes]) -> str:
+def _crumbs(path: str, parts: Sequence[bytes], site: Site) -> str:
     """Spell a path so that each of its parts is a link."""
     _, space, name = path.split("/", 2)
-    crumbs = [f'/{space}/<a href="{_href(path, ())}">{escape(name)}</a>']
+    base = site.crumb(path)
+    top = f"{_href(base, ())}{'/' if site.domain is not None else ''}"
+    crumbs = [f'/{space}/<a href="{top}">{escape(name)}</a>']
     for number, part in enumerate(parts, 1):
         shown = escape(part.decode("utf-8", "replace"))
-        crumbs.append(f'<a href="{_href(path, parts[:number])}">{shown}</a>')
+        crumbs.append(f'<a href="{_href(base, parts[:number])}">{shown}</a>')
     return "/".join(crumbs)
 
 

@@ -6,7 +6,7 @@
     dag-json      application/vnd.ipld.dag-json       a block of that codec, else 406
     dag-cbor      application/vnd.ipld.dag-cbor       likewise
     json, cbor    application/json, application/cbor  likewise, the DAG codecs too
-    tar           application/x-tar                   not here: 406
+    tar           application/x-tar                   a tree
     ipns-record   application/vnd.ipfs.ipns-record    of a name alone
     (none)        anything else                       the thing itself
 

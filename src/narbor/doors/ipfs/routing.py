@@ -17,13 +17,14 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from typing import Final
+from typing import Final, Literal, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
 from narbor.doors import http, ipfs
 from narbor.doors.http import Answer, Request
 from narbor.doors.ipfs import Names, NoNames, Unresolved, negotiation, record_answer
 from narbor.doors.ipfs.contentpath import Blocks
+from narbor.doors.ipfs.withheld import Denied
 from narbor.errors import Refused
 from narbor.names import cid, cidtext, peerkey
 from narbor.names.cid import Cid, MalformedCid
@@ -40,6 +41,17 @@ _MULTIADDR: Final = re.compile(
     re.ASCII,
 )
 _IP4: Final = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}", re.ASCII)
+
+
+Announce: TypeAlias = Literal["roots", "entities", "all", "none"]
+
+
+class Roots(Protocol):
+    """Which blocks are roots: of items, files, or what is published or kept by name."""
+
+    def is_root(self, name: Cid) -> bool:
+        """Tell whether a block is one, under whatever codec; may raise Unavailable."""
+        ...
 
 
 class BadAddress(Refused):
@@ -75,11 +87,19 @@ def public(text: str) -> str:
     return text
 
 
+def host(address: str) -> str:
+    """Return the host of a multiaddr, as a Host header names it."""
+    _, kind, name, *_ = address.split("/")
+    return f"[{name}]" if kind == "ip6" else name
+
+
 @dataclass(frozen=True, slots=True)
 class RoutingDoor:
     """The router. `addresses` are our multiaddrs; our PeerID is made from them.
 
     Where there are none, `address` may give one for a request (by its Host); else we are nowhere.
+    `announce` says which blocks we own up to: `roots` alone, `entities` (nodes too, which are
+    directories and files of more than one block), `all`, or `none`.
     """
 
     blocks: Blocks
@@ -87,6 +107,8 @@ class RoutingDoor:
     addresses: tuple[str, ...] = ()
     address: Callable[[Request], str | None] = field(default=lambda request: None)
     names: Names = field(default_factory=NoNames)
+    announce: Announce = "all"
+    roots: Roots | None = None
 
     def answer(self, request: Request) -> Answer | None:
         """Answer, or return None for a path that is not routing's."""
@@ -119,8 +141,15 @@ class RoutingDoor:
         return http.text(501, "there is no DHT behind this router")
 
     def _has(self, name: Cid) -> bool:
-        """Tell whether a block is here. What stands in its CID, everybody has."""
-        return self.blocks.block_size(name) is not None
+        """Tell whether we say of a block that it is here."""
+        try:
+            if self.announce == "none" or self.blocks.block_size(name) is None:
+                return False
+        except Denied:
+            return False
+        if self.announce == "all" or (self.roots is not None and self.roots.is_root(name)):
+            return True
+        return self.announce == "entities" and cid.codec(name) != cid.RAW
 
     def _list(self, request: Request, what: str, found: bool) -> Answer:
         record = self._record(request) if found else None
