@@ -1,13 +1,13 @@
-"""`narbor import SRC...`: take in a whole cache from a folder: an export, a USB stick."""
+"""`narbor import SRC...`: take in a whole cache from a folder, or CARs: an export, a USB stick."""
 
 import argparse
-from collections.abc import Iterator
+import time
 from contextlib import closing
 from pathlib import Path
 
 from narbor import config as configuration
 from narbor import wiring
-from narbor.cli import mirror, options
+from narbor.cli import carfiles, mirror, options
 from narbor.cli.options import Commands
 from narbor.cli.out import Out
 from narbor.config import Config
@@ -18,6 +18,8 @@ from narbor.names.storepath import StorePath
 from narbor.tasks.mirror import Options
 from narbor.tasks.mirror import mirror as bring
 from narbor.tasks.mirror.sources import Upstream
+from narbor.tasks.replicate import intake
+from narbor.tasks.replicate.arrive import Terms
 from narbor.upstream.directory import DirectoryCache
 
 INFO = "nix-cache-info"
@@ -30,10 +32,13 @@ class NoCacheThere(Refused):
 def add(commands: Commands) -> None:
     """Register the command."""
     parser = commands.add_parser(
-        "import", help="take in all of a cache in a folder: an export, a USB stick"
+        "import", help="take in all of a cache in a folder, or CARs: an export, a USB stick"
     )
     parser.add_argument(
-        "sources", nargs="+", metavar="SRC", help="a folder with a cache, or with folders of caches"
+        "sources",
+        nargs="+",
+        metavar="SRC",
+        help="a folder with a cache, or with folders of caches; a CAR, a folder of CARs, - (a CAR)",
     )
     parser.add_argument(
         "--trust",
@@ -50,6 +55,10 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--min-free", type=options.size, metavar="SIZE", help="stop when less is free"
     )
+    parser.add_argument("--name", metavar="NAME", help="keep the root of a CAR under this name")
+    parser.add_argument(
+        "--incomplete", action="store_true", help="keep roots of CARs though blocks lack"
+    )
     parser.add_argument("--logs", action="store_const", const=True, help="take build logs too")
     parser.set_defaults(run=run)
 
@@ -63,10 +72,15 @@ def run(args: argparse.Namespace, out: Out) -> int:
         mirror_jobs=args.jobs,
         mirror_logs=args.logs,
     )
-    folders = [folder for source in args.sources for folder in caches(source)]
+    boxes = [(source, carfiles.find(source)) for source in args.sources]
+    folders = [folder for source, box in boxes if box is None for folder in caches(source)]
     ring = wiring.keyring(config, args.trust, [])
     bad = 0
     with closing(wiring.open_library(config, write=True)) as library:
+        now, process = int(time.time()), wiring.process()
+        terms = Terms(ring, args.trusted, now, process, config.min_free, args.incomplete, args.name)
+        for box in (box for _, box in boxes if box is not None):
+            bad += carfiles.take_in(library, box, terms, out)
         for folder in folders:
             claims, unread = read(folder)
             for text in unread:
@@ -117,23 +131,6 @@ def read(folder: Path) -> tuple[list[Narinfo], list[str]]:
 
 
 def tops(claims: list[Narinfo]) -> list[StorePath]:
-    """Return the paths that lead to all of them: these are what is asked for by name, and pinned.
-
-    They are those that no other one refers to; where they refer to each other in a circle, all.
-    """
-    references = {claim.path.base: claim.references for claim in claims}
-    below = {base for claim in claims for base in claim.references if base != claim.path.base}
-    first = [base for base in references if base not in below]
-    left = set(references) - set(_reached(first, references))
-    chosen = {*first, *left}
+    """Return the paths that lead to all of them: these are pinned."""
+    chosen = set(intake.tops({claim.path.base: claim.references for claim in claims}))
     return [claim.path for claim in claims if claim.path.base in chosen]
-
-
-def _reached(first: list[str], references: dict[str, tuple[str, ...]]) -> Iterator[str]:
-    ahead, seen = list(first), set(first)
-    while ahead:
-        base = ahead.pop()
-        yield base
-        new = [each for each in references.get(base, ()) if each not in seen]
-        seen.update(new)
-        ahead += new

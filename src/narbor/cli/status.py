@@ -6,6 +6,7 @@ from narbor import wiring
 from narbor.cli import store
 from narbor.cli.options import Commands
 from narbor.cli.out import Out, amount
+from narbor.names import cid
 
 SHOWN = 10
 
@@ -24,6 +25,7 @@ def run(args: argparse.Namespace, out: Out) -> int:
         free = library.free_bytes()
         tarballs, tarball_size = library.catalogue.tarball_totals()
         channels = library.channels()
+        kept = library.catalogue.kept_roots()
     at_rest = wiring.at_rest(config)
     facts: dict[str, object] = {
         "home": str(config.home),
@@ -39,6 +41,7 @@ def run(args: argparse.Namespace, out: Out) -> int:
         "tarballs": tarballs,
         "tarballSize": tarball_size,
         "channels": {each.name: each.current for each in channels},
+        "roots": {each.name: cid.text(each.root) for each in kept},
         "hidden": {each.base: list(each.missing) for each in hidden},
     }
     lines = [
@@ -47,6 +50,7 @@ def run(args: argparse.Namespace, out: Out) -> int:
         f"at rest    {amount(at_rest)}{_share(at_rest, sizes.nar_size)}, {amount(free)} free",
         f"pins       {sizes.pins:,}",
         *(f"channel    {each.name} at {each.current or 'no release yet'}" for each in channels),
+        *(f"root       {each.name}  {cid.text(each.root)}" for each in kept),
         f"failed     {sizes.failures:,}, conflicts {sizes.conflicts:,} (narbor failed)",
         f"hidden     {len(hidden):,} items whose references are not all here",
     ]
