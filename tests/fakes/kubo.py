@@ -4,13 +4,14 @@ What it says, to the letter, was written down from the real one, against which t
 wherever there is one. Blocks are kept by multihash, and one root has one recursive pin.
 """
 
+import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
-from narbor.formats import car, ipld
+from narbor.formats import car, dagpb, ipld
 from narbor.names import cid, cidtext
 from narbor.names.cid import Cid
 from tests.fakes.kuborpc import Fail, File, Late, Query, Refuse, Server
@@ -81,8 +82,8 @@ class FakeKubo:
     def command(self, name: str) -> Callable[[Query, File], Iterator[Any]] | None:
         """Find a command; None for what this version does not have."""
         late = {"provide/once": (0, 42), "name/put": (0, 40)}
-        number = tuple(int(part) for part in self.version.split(".")[:2])
-        if number < late.get(name, (0, 0)):
+        number = tuple(int(part) for part in re.findall(r"\d+", self.version)[:2])
+        if number < late.get(name, ()):
             return None
         return getattr(self, "_" + name.replace("/", "_"), None) if "_" not in name else None
 
@@ -121,6 +122,11 @@ class FakeKubo:
                 "peers. consider using UnixFS for automatic chunking of bigger files, or pass "
                 "--allow-big-block to override"
             )
+        if cid.codec(block.cid) == cid.DAG_PB:
+            try:
+                ipld.links(block.cid, block.data)
+            except dagpb.MalformedNode as error:
+                raise Fail(f"{where}: protobuf: (PBNode) {error}") from error
         if self.room is not None:
             self.room -= len(block.data)
             if self.room < 0:
@@ -156,7 +162,8 @@ class FakeKubo:
         assert query.get("progress") == ["false"], "progress is not known here"
         stats: list[Any] = []
         total, seen = 0, set[Cid]()
-        for name in _arguments(query, file):
+        # As the real one, which takes only the first of arguments in a file.
+        for name in query.get("arg") or _arguments(query, file)[:1]:
             try:
                 found = dict(self._walk([_cid(name)], query.get("offline") == ["true"]))
             except Fail as error:
@@ -223,10 +230,7 @@ class FakeKubo:
         if file is None:
             raise Refuse(400, "file argument 'record' is required\n")
         if not self.online and query.get("allow-offline") != ["true"]:
-            raise Fail(
-                "can't put while offline: pass `--allow-offline` to store locally or "
-                "`--allow-delegated` if Ipns.DelegatedPublishers are set up"
-            )
+            raise Fail("this action must be run in online mode, try running 'ipfs daemon' first")
         self.records[query["arg"][0]] = b"".join(file)
         yield {"Name": query["arg"][0], "Value": ""}
 

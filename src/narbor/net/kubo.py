@@ -23,6 +23,9 @@ OLDEST: Final = (0, 38)
 LONGEST_NAME: Final = 255
 """Bytes of a pin's name."""
 
+MOST_WEIGHED: Final = 100
+"""Roots in one question, which stand in its URL."""
+
 LARGEST_BLOCK: Final = 2 << 20
 PATIENCE: Final = 6 * 3600.0
 """Seconds that a walk over a DAG may take, in which the daemon says nothing."""
@@ -134,12 +137,13 @@ class Kubo:
     def weigh(self, roots: Sequence[Cid]) -> int:
         """Return the bytes of all blocks below these roots; raises NotThere where one is not there.
 
-        The daemon reads them all.
+        At most `MOST_WEIGHED` roots at once. The daemon reads all their blocks.
         """
-        lines = "\n".join(map(cid.text, roots)).encode()
-        options = {"progress": "false", **_OFFLINE}
+        # Of arguments in a file, this command would take the first.
+        asked = [("arg", cid.text(root)) for root in roots]
+        options = [("progress", "false"), *_OFFLINE.items(), *asked]
         try:
-            values = list(self._rpc.stream("dag/stat", options, [lines], self._patience))
+            values = list(self._rpc.stream("dag/stat", options, silence=self._patience))
         except Failing as error:
             if _NO_RATIO not in str(error):
                 raise

@@ -33,7 +33,9 @@ LONGEST_LINE: Final = 1 << 20
 _LONGEST_ERROR: Final = 64 << 10
 _LACKING: Final = re.compile(r"could not find (\w{8,160})")
 _DISK: Final = ("no space left", "disk quota exceeded", "maximum storage limit exceeded")
-_LIES: Final = ("mismatch in content integrity", "over 2MiB", "import failed", "invalid car")
+_LIES: Final = re.compile(
+    r'mismatch in content|over 2MiB|invalid header|\(PBNode\)|at block "\w+": unexpected EOF'
+)
 _NEEDS: Final = ("online mode", "while offline", "cannot provide")
 
 Value = Mapping[str, object]
@@ -156,7 +158,7 @@ class Rpc:
             return Full(f"{text}: the daemon's disk is full")
         if lacking is not None:
             return NotThere(text, lacking[1])
-        if any(each in said for each in _LIES):
+        if _LIES.search(said):
             return BadBlock(text)
         if any(each in said for each in _NEEDS):
             return Offline(text)

@@ -19,14 +19,13 @@ from narbor.formats import car, dagcbor, dagpb, ipld, unixfs
 from narbor.formats.dagcbor import Link
 from narbor.names import cid
 from narbor.names.cid import Cid
-from narbor.net.kubo import LONGEST_NAME, Kubo, Pin
+from narbor.net.kubo import LONGEST_NAME, MOST_WEIGHED, Kubo, Pin
 from narbor.net.kuborpc import Failing, NotThere
 from narbor.pins import Block, Incomplete
 
 BATCH: Final = 64 << 20
 """Bytes of blocks in one CAR: what may have to be sent again."""
 
-_ASKED: Final = 500
 _DIRECTORIES: Final = frozenset({unixfs.DIRECTORY, unixfs.HAMT_SHARD})
 
 
@@ -134,7 +133,7 @@ class KuboHolder:
             before, after = ahead.pop()
             if before is None or not self._alike(before, after, ahead):
                 fresh.append(after)
-            if len(fresh) >= _ASKED or (fresh and not ahead):
+            if len(fresh) >= MOST_WEIGHED or (fresh and not ahead):
                 self._kubo.weigh(fresh)
                 fresh.clear()
 
