@@ -1,9 +1,10 @@
 """A server over a fake library: `python -m tests.serve.program LISTEN [OPTION=VALUE]...`.
 
 Options: workers, patience, tls_cert, tls_key, access (a file), size of `/big` and where it breaks
-(bytes), home (the folder of a real store, whose doors stand before these). `/probe` tells how many
-bodies are open, how many bytes were made, and how often the library was asked; `/change` makes the
-library another one.
+(bytes), home (the folder of a real store, whose doors stand before these), uploads (four numbers:
+what serve.uploads.Uploads is made with). `/probe` tells how many bodies are open, how many bytes
+were made, and how often the library was asked; `/change` makes the library another one; `/sent`
+tells what was sent to it.
 """
 
 import json
@@ -12,17 +13,19 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 from narbor import wiring
 from narbor.config import Config, Serve
 from narbor.doors import http
-from narbor.doors.http import Answer, Entity, Request
+from narbor.doors.http import Answer, Door, Entity, Request
 from narbor.doors.nix import NixDoor
 from narbor.errors import Unavailable
 from narbor.serve import server, worker
 from narbor.serve.access import AccessLog
 from narbor.serve.app import App
+from narbor.serve.uploads import Uploads
 from tests.fakes.library import FakeLibrary, world
 
 PIECE = bytes(range(256)) * 256
@@ -38,8 +41,15 @@ class Probe:
         self._made = 0
         self._open = 0
 
+    def takes(self, request: Request) -> int:
+        """Take 16 MiB at `/sent`."""
+        return 16 << 20 if request.path == "/sent" else 0
+
     def answer(self, request: Request) -> Answer | None:
-        """Answer `/probe`, `/change` and `/big`."""
+        """Answer `/probe`, `/change`, `/sent` and `/big`."""
+        if request.path == "/sent":
+            digest = sha256(request.content).hexdigest()
+            return http.text(200, f"{request.method} {len(request.content)} {digest}")
         if request.path == "/change":
             self._library.add("changed", b"changed")
             return http.text(200, "changed")
@@ -75,11 +85,15 @@ def load(options: Mapping[str, str]) -> App:
     access = AccessLog.open(options["access"]) if "access" in options else None
     size = int(options.get("size", "1000000"))
     probe = Probe(library, size, int(options.get("breaks", size)))
+    numbers = [float(word) for word in options.get("uploads", "67108864,20,20,32768").split(",")]
+    uploads = Uploads(int(numbers[0]), numbers[1], numbers[2], int(numbers[3]))
     if "home" not in options:
-        return App((NixDoor(library), probe), library, worker.metrics(), access)
+        doors: tuple[Door, ...] = (NixDoor(library), probe)
+        return App(doors, library, worker.metrics(), access, uploads=uploads)
     config = Config(home=Path(options["home"]))
     real = wiring.open_library(config)
-    return App((*wiring.doors(config, real), probe), real, worker.metrics(), access)
+    doors = (*wiring.doors(config, real), probe)
+    return App(doors, real, worker.metrics(), access, uploads=uploads)
 
 
 def main() -> None:
