@@ -31,7 +31,8 @@ class FakeKubo:
     - `hold`: an event that it waits for before it answers;
     - `instead`: by command, an answer (status, body) as it would never give it.
 
-    An online one notes in `searched` what it would have asked the network for.
+    An online one notes in `searched` what it would have asked the network for. `walked` are the
+    roots whose weight was asked for.
     """
 
     def __init__(self, version: str = "0.44.0-dev", online: bool = True) -> None:
@@ -40,6 +41,7 @@ class FakeKubo:
         self.records: dict[str, bytes] = {}
         self.provided: list[str] = []
         self.searched: list[str] = []
+        self.walked: list[str] = []
         self.asked: Counter[str] = Counter()
         self.room: int | None = None
         self.cut: int | None = None
@@ -164,6 +166,7 @@ class FakeKubo:
         total, seen = 0, set[Cid]()
         # As the real one, which takes only the first of arguments in a file.
         for name in query.get("arg") or _arguments(query, file)[:1]:
+            self.walked.append(name)
             try:
                 found = dict(self._walk([_cid(name)], query.get("offline") == ["true"]))
             except Fail as error:

@@ -22,6 +22,7 @@ from tests.peers import registry
 SETTINGS: dict[str, object] = {
     "Addresses.API": "/ip4/127.0.0.1/tcp/0",
     "Addresses.Gateway": "/ip4/127.0.0.1/tcp/0",
+    "Addresses.NoAnnounce": [],
     "Addresses.Swarm": ["/ip4/127.0.0.1/tcp/0"],
     "AutoConf.Enabled": False,
     "AutoTLS.Enabled": False,
@@ -54,6 +55,10 @@ class Daemon:
         )
         assert done.returncode == 0, f"ipfs {words}: {done.stderr.decode(errors='replace')}"
         return done.stdout.decode()
+
+    def address(self) -> str:
+        """Give an address by which others connect to it."""
+        return str(json.loads(self.run("id"))["Addresses"][0])
 
     def lose(self, digest: bytes) -> None:
         """Take the file of a block away: `digest` is the block's multihash."""

@@ -77,14 +77,14 @@ class KuboHolder:
         if not 0 < len(name.encode()) <= LONGEST_NAME:
             raise BadName(f"{name[:80]!r} is no name of 1 to {LONGEST_NAME} bytes")
         held = self._held(name)
-        if not any(self._root(pin) == root for pin in held):
-            self._pin(name, root, held)
+        kept = next((pin.root for pin in held if self._root(pin) == root), None)
+        if kept is None:
+            kept = self._pin(name, root, held)
             if self._announce:
                 self._kubo.provide([root])
-        else:
-            held = [pin for pin in held if self._root(pin) != root]
         for pin in held:
-            self._kubo.unpin(pin.written)
+            if pin.root != kept:
+                self._kubo.unpin(pin.written)
 
     def _held(self, name: str) -> list[Pin]:
         return sorted(pin for pin in self._kubo.pins(name) if pin.name == name)
@@ -104,14 +104,17 @@ class KuboHolder:
             return cid.check(kept.cid)
         return pin.root
 
-    def _pin(self, name: str, root: Cid, held: Sequence[Pin]) -> None:
-        """Give the name to `root`, or to a block that links to it where it is pinned already."""
+    def _pin(self, name: str, root: Cid, held: Sequence[Pin]) -> Cid:
+        """Give the name to `root`, or to a block that links to it where it is pinned already.
+
+        Return what has the name now.
+        """
         if self._kubo.pin_of(root) is not None:
             block = dagcbor.encode({"kept": Link(root), "name": name})
             sign = Cid(bytes((1, cid.DAG_CBOR)) + cid.raw(block)[2:])
             self.take([(sign, block)])
             self._kubo.pin(sign, name)
-            return
+            return sign
         old = next((pin for pin in held if self._root(pin) == pin.root), None)
         try:
             self._prove(None if old is None else old.root, root)
@@ -121,6 +124,7 @@ class KuboHolder:
             self._kubo.pin(root, name)
         else:
             self._kubo.repin(old.written, root)
+        return root
 
     def _prove(self, old: Cid | None, new: Cid) -> None:
         """See that all below `new` is there that is not below `old`; raises NotThere.
