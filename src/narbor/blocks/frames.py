@@ -108,7 +108,7 @@ def record(data: bytes, at: int, start: int = 0) -> Found | None:
         return None
     magic, room, level, length, size = _LENGTHS.unpack_from(data, at)
     end = at + 8 + room
-    if magic != _HEAD_MAGIC or not 50 > room > 13 or end + length > len(data):
+    if magic != _HEAD_MAGIC or not 64 > room > 13 or end + length > len(data):
         return None
     (crc,) = _CRC.unpack_from(data, end - 4)
     if crc != zlib.crc32(data[at + 8 : end - 4]) or size > LARGEST_BLOCK:
