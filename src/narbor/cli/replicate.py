@@ -12,6 +12,7 @@ from narbor.cli.options import Commands
 from narbor.cli.out import Bar, Out, amount
 from narbor.cli.targets import Wish
 from narbor.config import Config
+from narbor.doors.ipfs import routing
 from narbor.library import Library
 from narbor.names import cid
 from narbor.pins.carfolder import CarFolder
@@ -27,10 +28,12 @@ from narbor.tasks.replicate import (
     Lost,
     Order,
     Unkept,
+    promise,
     what,
 )
 
 SHOWN = 20
+_PAUSE = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class Words:
     since: str | None = None
     check: bool = False
     whole: bool = False
+    wait: bool = True
 
 
 def add(commands: Commands) -> None:
@@ -72,12 +76,15 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--whole", action="store_true", help="into a folder of CARs: begin anew, with everything"
     )
+    parser.add_argument("--no-wait", action="store_true", help="do not wait until a service has it")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace, out: Out) -> int:
     """Replicate; 1 when not all is there in the end."""
-    words = Words(args.target, args.what, args.name, args.since, args.check, args.whole)
+    words = Words(
+        args.target, args.what, args.name, args.since, args.check, args.whole, not args.no_wait
+    )
     targets.kind(words.target)  # before a store is made for nothing
     with store.opened(args) as (config, _):
         pass
@@ -91,6 +98,8 @@ def once(config: Config, library: Library, words: Words, out: Out) -> int:
     since = None if words.since is None else what.find(library, words.since)[1]
     order = Order(words.name or name, root, since)
     wish = Wish(root, since, words.whole, thorough=words.check)
+    if targets.kind(words.target) == targets.SERVICE:
+        return _promise(config, words, order, out)
     at = Circumstances(int(time.time()), wiring.process())
     with targets.opened(config, words.target, wish) as holder:
         if isinstance(holder, CarFolder):
@@ -104,6 +113,31 @@ def once(config: Config, library: Library, words: Words, out: Out) -> int:
             done = _follow(events, bar, out)
     _tell(done, order, words, out)
     return 0 if done.whole else 1
+
+
+def _promise(config: Config, words: Words, order: Order, out: Out) -> int:
+    """Let a pinning service keep the root; it is waited for unless told otherwise."""
+    if words.since is not None or words.whole:
+        raise targets.NoTarget(f"{words.target}: --since and --whole are for CARs")
+    origins = tuple(map(routing.public, config.ipfs.public_url))
+    root = cid.text(order.root)
+    with targets.promised(config, words.target) as service:
+        if words.check:
+            stands = promise.look(service, order)
+        else:
+            if not origins:
+                out.say("nobody is told where the blocks are: set public-url in the table ipfs")
+            for stands in promise.ask(service, order, origins):
+                out.detail(f"{words.target}: {stands.state}")
+                if not stands.pending or not words.wait:
+                    break
+                time.sleep(_PAUSE)
+        reason = "" if stands.whole else service.reason(order.name, order.root)
+    facts = {"event": "done", "target": words.target, "name": order.name, "root": root}
+    out.event({**facts, "state": stands.state, "reason": reason}, f"{order.name}  {root}")
+    if not stands.whole:
+        out.warn(f"{words.target}: {stands.state}{': ' if reason else ''}{reason}")
+    return 0 if stands.whole else 1
 
 
 def _follow(events: Iterator[Event], bar: Bar, out: Out) -> Done:

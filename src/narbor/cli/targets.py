@@ -11,15 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from narbor import wiring
 from narbor.config import Config
 from narbor.errors import Refused
 from narbor.names.cid import Cid
 from narbor.net.kubo import Kubo
+from narbor.net.pinning import Pinning
 from narbor.net.wire import Options
 from narbor.pins import Holder
 from narbor.pins.carfolder import CarFolder
 from narbor.pins.cars import CarFile
 from narbor.pins.kubo import KuboHolder
+from narbor.pins.service import Service
 from narbor.pins.shelf import Folder
 
 KUBO: Final = "kubo"
@@ -80,6 +83,13 @@ def opened(config: Config, target: str, wish: Wish) -> Iterator[Holder]:
         raise NoTarget(f"{target}: there is no way to it yet")
     with closing(holder):
         yield holder
+
+
+@contextmanager
+def promised(config: Config, target: str) -> Iterator[Service]:
+    """Open a pinning service, and close the way to it in the end."""
+    with wiring.open_http(config) as http:
+        yield Service(Pinning(target.removeprefix(f"{SERVICE}:"), http))
 
 
 def _cars(path: Path, what: str, wish: Wish) -> Holder:

@@ -1,7 +1,7 @@
 """DAGs of all kinds in a store: what is given to others, and taken from them."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from typing import TypeVar
 
 from hypothesis import strategies as st
 
@@ -12,6 +12,12 @@ from narbor.names import cid
 from narbor.names.cid import Cid
 
 Blocks = dict[Cid, bytes]
+Kind = TypeVar("Kind")
+
+
+def only(kind: type[Kind], events: Iterable[object]) -> list[Kind]:
+    """Return the events of one kind."""
+    return [event for event in events if isinstance(event, kind)]
 
 
 def named(block: bytes, codec: int) -> Cid:
@@ -23,15 +29,6 @@ def put(library: Library, blocks: Blocks) -> None:
     """Keep blocks, durably."""
     library.blocks.put_many(list(blocks.items()))
     library.blocks.sync()
-
-
-@contextmanager
-def rooted(library: Library, blocks: Blocks, *roots: Cid) -> Iterator[None]:
-    """Keep blocks and roots, as a gift from elsewhere is kept."""
-    put(library, blocks)
-    for root in roots:
-        library.catalogue.keep_root(cid.text(root), root, 1)
-    yield
 
 
 def join(blocks: Blocks, targets: Iterable[Cid], codec: int, salt: int) -> Cid:

@@ -5,7 +5,6 @@ from contextlib import closing
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
-from typing import TypeVar
 
 import pytest
 from hypothesis import given, settings
@@ -38,18 +37,12 @@ from narbor.tasks.replicate import (
 )
 from tests.fakes.holder import FakeHolder
 from tests.library.store import opened
-from tests.tasks.replicate.dags import Blocks, dags, join, put
+from tests.tasks.replicate.dags import Blocks, dags, join, only, put
 from tests.tasks.test_collect import NOW, run
 from tests.tasks.test_collect import put as put_item
 from tests.tasks.test_publish import published
 
 AT = Circumstances(1000, "test")
-Kind = TypeVar("Kind")
-
-
-def only(kind: type[Kind], events: list[Event]) -> list[Kind]:
-    """Return the events of one kind."""
-    return [event for event in events if isinstance(event, kind)]
 
 
 def given_to(library: Library, holder: FakeHolder, order: Order) -> tuple[Done, list[Event]]:

@@ -35,6 +35,10 @@ class NoArchive(Rejected):
     """A directory has a narinfo, but not its NAR."""
 
 
+class Misplaced(Rejected):
+    """A narinfo stands under a name that is not its item's."""
+
+
 class OtherStore(Rejected):
     """An item does not belong into this store."""
 
@@ -187,6 +191,9 @@ class _Intake:
             if link.name.endswith(CLAIM):
                 try:
                     claim = self._parse(link.cid)
+                    if link.name != claim.path.hash_part.encode() + CLAIM:
+                        # Nix asks by this name: the claim would never be found under another.
+                        raise Misplaced(f"it speaks of {claim.path}")
                     self._claims[claim.path.base] = _Claim(link.cid, claim.path, claim.references)
                 except _LOST as error:
                     yield self._fail(link.name.decode(errors="backslashreplace"), error)
