@@ -181,6 +181,13 @@ class Narbor:
         self.home.mkdir(parents=True, exist_ok=True)
         return Server(argv, port, self.home.with_suffix(".log"))
 
+    def agent(self, *flags: str) -> Server:
+        """Make the agent of this home; the caller starts it."""
+        port = free_port()
+        argv = (*self._program(), "agent", "--listen", f"127.0.0.1:{port}", *flags)
+        self.home.mkdir(parents=True, exist_ok=True)
+        return Server(argv, port, self.home.with_suffix(".log"))
+
     def _program(self) -> tuple[str, ...]:
         """Give the words that every call begins with."""
         program = Path(sysconfig.get_path("scripts"), "narbor")
