@@ -88,7 +88,7 @@ class Agent:
     def __init__(self, parts: Parts, limits: Limits) -> None:
         self._parts = parts
         self._limits = limits
-        self._library = parts.library
+        self.library = parts.library
         self._claims = parts.claims
         self._clock = parts.clock
         self._begun = parts.clock()
@@ -114,11 +114,11 @@ class Agent:
     @property
     def store(self) -> str:
         """The store directory of the items."""
-        return self._library.store
+        return self.library.store
 
     def version(self) -> int:
         """Return the version of the own store."""
-        return self._library.version()
+        return self.library.version()
 
     def narinfo(self, hash_part: str) -> bytes | None:
         """Return what is said of an item, with its archive here; None where nothing can be said."""
@@ -155,7 +155,7 @@ class Agent:
         return Archive(size, lambda start, stop: self._new(found, start, stop))
 
     def _here(self, hash_part: str) -> Item | None:
-        return self._library.catalogue.find(hash_part)
+        return self.library.catalogue.find(hash_part)
 
     def _note(self, claim: Narinfo) -> None:
         """Remember that an archive may be asked for soon."""
@@ -185,7 +185,7 @@ class Agent:
         at = start
         with self._keeper.using(item.path.base):
             try:
-                for chunk in self._library.archive(item, start, stop):
+                for chunk in self.library.archive(item, start, stop):
                     at += len(chunk)
                     self._counts.add(own_bytes=len(chunk), given=len(chunk))
                     yield chunk
@@ -199,8 +199,8 @@ class Agent:
 
     def _drop(self, item: Item, error: BlockMissing | BlockDamaged) -> None:
         """Let a damaged block and its item go, so that they can be kept anew."""
-        self._library.blocks.delete([error.name])
-        self._library.catalogue.remove([item.path.base])
+        self.library.blocks.delete([error.name])
+        self.library.catalogue.remove([item.path.base])
 
     def _new(self, found: Found, start: int, stop: int) -> Iterator[bytes]:
         """Read an archive while it is made."""
@@ -255,8 +255,8 @@ class Agent:
         return {
             "seconds": round(self._clock() - self._begun),
             "store": self.store,
-            "items": self._library.sizes().items,
-            "atRest": self._library.blocks.index.count()[1],
+            "items": self.library.sizes().items,
+            "atRest": self.library.blocks.index.count()[1],
             "size": self._limits.size,
             "making": len(self._makings),
             "fetched": fetched,
@@ -272,14 +272,18 @@ class Agent:
         }
 
     def close(self) -> None:
-        """End in order: what was admitted is committed, what is under way is given up."""
+        """End in order, and close the own store."""
+        self.end()
+        self.library.close()
+
+    def end(self) -> None:
+        """Commit what was admitted, and give up what is under way."""
         for client in self._parts.clients.values():
             client.give_up()
         self._claims.close()
         self._parts.gatherer.close()
         self._makers.shutdown(cancel_futures=True)
         self._keeper.close()
-        self._library.close()
 
 
 def archive_url(hash_part: str, digest: Digest) -> str:
