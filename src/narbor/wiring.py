@@ -24,7 +24,7 @@ from narbor.blocks.narbor import NarborSource
 from narbor.blocks.packs import PackStore
 from narbor.blocks.reindex import Reread
 from narbor.catalogue import Catalogue
-from narbor.config import BadConfig, Config, replace
+from narbor.config import BadConfig, Config, peerkeys, replace
 from narbor.config.ipfs import denied
 from narbor.dag import profile
 from narbor.doors.agent import AgentDoor
@@ -43,9 +43,7 @@ from narbor.library import Library
 from narbor.library.admission import Admissions
 from narbor.library.dags import Dags
 from narbor.library.exchange import Exchange
-from narbor.names import peerkey
-from narbor.names.keys import CorruptKey, Keyring, PublicKey, SecretKey
-from narbor.names.peerkey import PeerKey
+from narbor.names.keys import Keyring, PublicKey, SecretKey
 from narbor.net import credentials
 from narbor.net.ftp import Ftp
 from narbor.net.http import Http
@@ -144,21 +142,14 @@ def _ipfs_doors(
     said, dags = config.ipfs, Dags(library)
     withheld = frozenset(map(hash_of, denied(said)))
     given: Blocks = Withheld(dags, withheld) if withheld else dags
-    gateway = IpfsDoor(given, time.time_ns, dags, Domains(said.dnslinks, partial(_link, config)))
+    domains = Domains(said.dnslinks, partial(peerkeys.linked, config))
+    gateway = IpfsDoor(given, time.time_ns, dags, domains)
     addresses = tuple(map(routing.public, said.public_url))
     router = RoutingDoor(
         given, time.time_ns, addresses, routing.by_host(scheme), dags, said.announce, dags
     )
     special = hosts.made(said.subdomain_hosts, said.dnslinks, map(routing.host, addresses))
     return HostsDoor(gateway, special, scheme), gateway, router
-
-
-def _link(config: Config, value: str) -> str | None:
-    """Return the content path that a domain leads to; None for a key that is not made yet."""
-    if value.startswith("/"):
-        return value
-    key = peer_key(config, value)
-    return None if key is None else f"/ipns/{peerkey.text(key.name)}"
 
 
 def agent_home(config: Config) -> Path:
@@ -304,24 +295,6 @@ def signing_keys(config: Config) -> tuple[SecretKey, ...]:
     """Return the secret keys of the home, which sign all that is served; raises CorruptKey."""
     paths = sorted(key_folder(config).glob("*.secret"))
     return tuple(SecretKey.parse(_read(path)) for path in paths)
-
-
-def peer_key_file(config: Config, name: str) -> Path:
-    """Return where the key of an IPNS name lies; raises CorruptKey for what names no file."""
-    if "/" in name or name.startswith(".") or not name:
-        raise CorruptKey(f"{name!r} cannot be the name of a file")
-    return key_folder(config) / f"{name}.pem"
-
-
-def peer_key(config: Config, name: str) -> PeerKey | None:
-    """Return the key of an IPNS name, None where there is none yet; raises CorruptKey."""
-    file = peer_key_file(config, name)
-    try:
-        return PeerKey.parse(file.read_text("ascii"))
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise CorruptKey(f"{file} cannot be read: {error}") from error
 
 
 def key_folder(config: Config) -> Path:

@@ -1,16 +1,24 @@
 """The tables of the gateway, of publishing and of copying elsewhere."""
 
 import re
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from msgspec import structs
 
-from narbor import config
-from narbor.config import BadConfig, Ipfs, Publish, Replicate
+from narbor import config, wiring
+from narbor.config import BadConfig, Config, Ipfs, Publish, Replicate
+from narbor.config.ipfs import denied
+from narbor.doors.ipfs.hosts import HostsDoor
+from narbor.doors.ipfs.routing import RoutingDoor
+from narbor.doors.ipfs.withheld import Denied
+from narbor.names import cid, cidtext, peerkey
+from narbor.names.peerkey import PeerKey
 from tests.config.test_channels import LEAST, loaded
 
 NOTHING = "bafkqaaa"
+OTHER = cid.text(cid.raw(b"other"))
 ALL = f"""
 [ipfs]
 public-url = ["https://cache.example", "/ip4/192.0.2.1/tcp/443/tls/http"]
@@ -104,3 +112,42 @@ def test_variables_say_lists_in_words(tmp_path: Path) -> None:
 def test_who_wants_the_cache_published(tmp_path: Path, text: str, publishes: bool) -> None:
     found = loaded(tmp_path, text)
     assert config.publishes(found) == publishes
+
+
+def test_what_is_denied_stands_in_the_file_and_in_another(tmp_path: Path) -> None:
+    text = f'[ipfs]\ndenied = ["{NOTHING}"]\ndenied-file = "denied.txt"\n'
+    said = loaded(tmp_path, text).ipfs
+    with pytest.raises(BadConfig, match=r"denied\.txt cannot be read"):
+        denied(said)
+    (tmp_path / "denied.txt").write_text(f"# why\n\n{OTHER}  # and this\n")
+    assert [cid.text(each) for each in denied(said)] == [NOTHING, OTHER]
+    (tmp_path / "denied.txt").write_text("nonsense\n")
+    with pytest.raises(BadConfig, match=r"denied\.txt: .*nonsense"):
+        denied(said)
+
+
+def test_the_doors_are_told(tmp_path: Path) -> None:
+    wiring.open_library(Config(home=tmp_path), write=True).close()
+    (tmp_path / "denied.txt").write_text(OTHER + "\n")
+    found = structs.replace(loaded(tmp_path, ALL), home=tmp_path)
+    with closing(wiring.open_library(found)) as library:
+        doors = wiring.doors(found, library)
+    by_host = next(door for door in doors if isinstance(door, HostsDoor))
+    router = next(door for door in doors if isinstance(door, RoutingDoor))
+    assert doors[0] is by_host
+    # Our own host is ours, whatever its DNSLink says.
+    assert by_host.hosts.domains == {"old.example"}
+    assert by_host.hosts.parents == {"cache.example"}
+    assert router.addresses == (
+        "/dns/cache.example/tcp/443/tls/http",
+        "/ip4/192.0.2.1/tcp/443/tls/http",
+    )
+    assert router.announce == "entities"
+    links = by_host.gateway.dnslinks
+    assert links["old.example"] == f"/ipfs/{NOTHING}" and links.get("cache.example") is None
+    key = PeerKey.generate()
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "farm.pem").write_text(str(key))
+    assert links["cache.example"] == f"/ipns/{peerkey.text(key.name)}"
+    with pytest.raises(Denied):
+        router.blocks.block(cidtext.known(cidtext.parse(OTHER)))

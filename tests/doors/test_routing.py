@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -10,8 +11,10 @@ from narbor.doors import http
 from narbor.doors.http import Answer, Request
 from narbor.doors.ipfs import routing
 from narbor.doors.ipfs.routing import BadAddress, RoutingDoor
+from narbor.doors.ipfs.withheld import Withheld, hash_of
 from narbor.formats import ipns
 from narbor.names import cid, cidtext, peerkey
+from narbor.names.cid import Cid
 from narbor.names.peerkey import PeerKey
 from tests.doors.test_ipfs import CAR, KEY, NOW, RECORD, Records
 from tests.fakes.dag import Dag
@@ -70,6 +73,69 @@ def test_who_has_a_block(world: World) -> None:
         assert world.list(f"providers/{name}") == {"Providers": [OURS]}
     assert world.list(f"providers/{ABSENT}") == {"Providers": []}
     assert peerkey.peer_id(US).startswith("12D3KooW")
+
+
+class Roots:
+    """One root."""
+
+    def __init__(self, root: Cid) -> None:
+        self._root = root
+
+    def is_root(self, name: Cid) -> bool:
+        """Tell whether it is that one."""
+        return name == self._root
+
+
+@pytest.mark.parametrize(
+    ("announce", "told"),
+    [
+        ("roots", ["root"]),
+        ("entities", ["root", "node"]),
+        ("all", ["root", "node", "leaf", "inline"]),
+        ("none", []),
+    ],
+)
+def test_which_blocks_we_own_up_to(world: World, announce: routing.Announce, told: str) -> None:
+    blocks = {
+        "root": world.dag.put(b"a root that is a leaf", cid.RAW),
+        "node": world.dag.put(b"\x0a\x02\x08\x01"),
+        "leaf": world.leaf,
+        "inline": cidtext.known(cidtext.parse("bafkqaaa")),
+    }
+    world.door = replace(world.door, announce=announce, roots=Roots(blocks["root"]))
+    found = [
+        name
+        for name, block in blocks.items()
+        if world.list(f"providers/{cid.text(block)}")["Providers"]
+    ]
+    assert found == told
+    assert world.list(f"providers/{ABSENT}") == {"Providers": []}
+
+
+def test_what_is_withheld_is_not_here(world: World) -> None:
+    withheld = Withheld(world.dag, frozenset({hash_of(world.leaf)}))
+    world.door = replace(world.door, blocks=withheld)
+    assert world.list(f"providers/{cid.text(world.leaf)}") == {"Providers": []}
+
+
+@pytest.mark.parametrize(
+    ("said", "address", "host"),
+    [
+        ("https://a.example", "/dns/a.example/tcp/443/tls/http", "a.example"),
+        ("http://[2001:db8::1]:8642", "/ip6/2001:db8::1/tcp/8642/http", "[2001:db8::1]"),
+        (HERE, HERE, "cache.example"),
+        ("/dns4/a.example/tcp/8443/tls/sni/b.example/http", None, "a.example"),
+    ],
+)
+def test_what_is_told_in_public(said: str, address: str | None, host: str) -> None:
+    assert routing.public(said) == (address or said)
+    assert routing.host(routing.public(said)) == host
+
+
+@pytest.mark.parametrize("said", ["/dns/a.example", "/dns/a/udp/1/http", "/x", "a.example", "//"])
+def test_what_cannot_be_told(said: str) -> None:
+    with pytest.raises(BadAddress):
+        routing.public(said)
 
 
 def test_headers(world: World) -> None:

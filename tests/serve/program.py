@@ -2,15 +2,16 @@
 
 Options: workers, patience, tls_cert, tls_key, access (a file), size of `/big` and where it breaks
 (bytes), home (the folder of a real store, whose doors stand before these), uploads (four numbers:
-what serve.uploads.Uploads is made with). `/probe` tells how many bodies are open, how many bytes
-were made, and how often the library was asked; `/change` makes the library another one; `/sent`
-tells what was sent to it.
+what serve.uploads.Uploads is made with), site (any: CID.ipfs.gateway.example and site.example have
+pages of their own). `/probe` tells how many bodies are open, how many bytes were made, and how
+often the library was asked; `/change` makes the library another one; `/sent` tells what was sent.
 """
 
 import json
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from functools import partial
 from hashlib import sha256
@@ -20,12 +21,16 @@ from narbor import wiring
 from narbor.config import Config, Serve
 from narbor.doors import http
 from narbor.doors.http import Answer, Door, Entity, Request
+from narbor.doors.ipfs import IpfsDoor, hosts
+from narbor.doors.ipfs.hosts import HostsDoor
 from narbor.doors.nix import NixDoor
 from narbor.errors import Unavailable
+from narbor.names import cid
 from narbor.serve import server, worker
 from narbor.serve.access import AccessLog
 from narbor.serve.app import App
 from narbor.serve.uploads import Uploads
+from tests.fakes.dag import Dag
 from tests.fakes.library import FakeLibrary, world
 
 PIECE = bytes(range(256)) * 256
@@ -78,6 +83,16 @@ class Probe:
             self._open -= 1
 
 
+def site_door() -> HostsDoor:
+    """A gateway by host over one directory."""
+    dag = Dag()
+    names = (b"nix-cache-info", b"healthz", b"index.html")
+    root, _ = dag.tree({name: b"the site's " + name for name in names})
+    links = {"site.example": f"/ipfs/{cid.text(root)}"}
+    gateway = IpfsDoor(dag, time.time_ns, dnslinks=links)
+    return HostsDoor(gateway, hosts.made(["gateway.example"], links, ()))
+
+
 def load(options: Mapping[str, str]) -> App:
     """Make the application of one worker."""
     library = FakeLibrary()
@@ -89,6 +104,10 @@ def load(options: Mapping[str, str]) -> App:
     uploads = Uploads(int(numbers[0]), numbers[1], numbers[2], int(numbers[3]))
     if "home" not in options:
         doors: tuple[Door, ...] = (NixDoor(library), probe)
+        if "site" in options:
+            site = site_door()
+            doors = (site, *doors)
+            return App(doors, library, worker.metrics(), access, hosts=site.hosts)
         return App(doors, library, worker.metrics(), access, uploads=uploads)
     config = Config(home=Path(options["home"]))
     real = wiring.open_library(config)

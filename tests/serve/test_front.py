@@ -225,6 +225,14 @@ class Abrupt:
 
     front: Front
 
+    def elsewhere(self, head: bytes) -> bool:
+        """Know no hosts."""
+        return False
+
+    def tunnels(self, target: str, here: str) -> bool:
+        """Give none."""
+        return False
+
     def hot(self, path: str) -> Kept | None:
         """Keep nothing."""
         return None

@@ -18,7 +18,7 @@ from narbor import wiring
 from narbor.cli import store
 from narbor.cli.options import Commands
 from narbor.cli.out import Out, amount
-from narbor.config import Config
+from narbor.config import Config, peerkeys
 from narbor.formats import ipns
 from narbor.library import Library
 from narbor.names import cid, peerkey
@@ -129,8 +129,8 @@ def _published(config: Config, library: Library, whole: bool, out: Out) -> Publi
 
 def _key(config: Config, name: str, out: Out) -> PeerKey:
     """Read the key of a name, or make it."""
-    key = wiring.peer_key(config, name)
-    return key or _made(wiring.peer_key_file(config, name), out)
+    key = peerkeys.find(config, name)
+    return key or _made(peerkeys.file(config, name), out)
 
 
 def _made(file: Path, out: Out) -> PeerKey:

@@ -48,13 +48,15 @@ class Answer:
     A streamed body without a content-length goes out in chunks; one that fails ends for all to see.
 
     `ready` says that every plain GET of the same path gets the same answer until the library
-    changes, so that it may be kept in memory and given again, where its body is small.
+    changes, so that it may be kept in memory and given again, where its body is small. `final`: no
+    other door may try, whatever the status.
     """
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes | Iterator[bytes] = b""
     ready: bool = False
+    final: bool = False
 
     def header(self, name: str) -> str | None:
         """Return the value of the header `name` (lower case), None where there is none."""
@@ -113,7 +115,7 @@ def ask(doors: Iterable[Door], request: Request) -> Answer:
             answer = door.answer(request)
         except NarborError as error:
             answer = failed(error)
-        if answer is not None and answer.status not in (404, 405):
+        if answer is not None and (answer.final or answer.status not in (404, 405)):
             return bare(answer) if request.method == "HEAD" else answer
         absent = absent or answer
     absent = absent or missing("nothing is served here")

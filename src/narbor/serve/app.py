@@ -20,7 +20,7 @@ from urllib.parse import unquote_to_bytes
 
 from narbor.doors import http
 from narbor.doors.http import Answer, Door, Request
-from narbor.doors.ipfs.hosts import Hosts
+from narbor.doors.ipfs.hosts import Hosts, bare
 from narbor.errors import NarborError
 from narbor.serve import ready
 from narbor.serve.access import AccessLog
@@ -145,6 +145,14 @@ class App:
         return bool(self._hosts) and self._hosts.special(
             {name.lower().decode(): value.decode("latin-1") for name, value in _HOST.findall(head)}
         )
+
+    def tunnels(self, target: str, here: str) -> bool:
+        """Tell whether a client may ask for a tunnel to HOST:PORT: it leads to nobody but us.
+
+        `here` is the address it came to.
+        """
+        host = bare(target.lower())
+        return bool(self._hosts) and (host == here or self._hosts.ours(host))
 
     def _plain(self, scope: Scope) -> bool:
         """Tell whether a request is GET or HEAD of a path and nothing more."""

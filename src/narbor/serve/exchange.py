@@ -107,6 +107,18 @@ class Exchange:
         return parts
 
     @property
+    def tunnel(self) -> str | None:
+        """Where a client wants a tunnel to, HOST:PORT; None where it asks for something."""
+        if self.request is None or self.request.method != b"CONNECT":
+            return None
+        return self.request.target.decode("latin-1")
+
+    @property
+    def beyond(self) -> bytes:
+        """What came already through the tunnel that was asked for."""
+        return self._wire.trailing_data[0]
+
+    @property
     def whole(self) -> bool:
         """Whether all of the answer was written."""
         return self._wire.our_state in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)

@@ -27,6 +27,7 @@ log = logging.getLogger("narbor.serve")
 
 Message: TypeAlias = dict[str, Any]
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+TUNNEL: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
 LARGEST_WAITING: Final = 64 << 10  # bytes of requests taken in before their turn
 HIGH_WATER: Final = 64 << 10  # bytes that wait for a client before we do
 SWEEP: Final = 15.0  # seconds; who asked nothing during five sweeps is let go
@@ -56,6 +57,10 @@ class Application(Protocol):
 
     def elsewhere(self, head: bytes) -> bool:
         """Tell whether the head of a request names a host with answers of its own."""
+        ...
+
+    def tunnels(self, target: str, here: str) -> bool:
+        """Tell whether a client may ask for a tunnel to us under that name."""
         ...
 
     def hot(self, path: str) -> Kept | None:
@@ -224,9 +229,20 @@ class Connection(asyncio.Protocol):
                 self.transport.write(error.answer)
                 self._linger()
                 return
-            if whole:
+            if whole and not self._tunnelled(self._exchange):
                 self._busy = True
                 asyncio.get_running_loop().create_task(self._serve(self._exchange))
+
+    def _tunnelled(self, exchange: Exchange) -> bool:
+        """Give a client the tunnel it asks for, if it leads to us: what follows is asked of us."""
+        target = exchange.tunnel
+        here = self.transport.get_extra_info("sockname")
+        address = here[0] if isinstance(here, tuple) else ""
+        if target is None or not self._front.app.tunnels(target, address):
+            return False
+        self.transport.write(TUNNEL)
+        self._held, self._exchange = exchange.beyond, None
+        return True
 
     def _at_once(self) -> bool:
         """Answer the next request out of memory, if that can be done."""

@@ -12,7 +12,7 @@ Specification: https://specs.ipfs.tech/http-gateways/subdomain-gateway/
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from narbor.doors import http
@@ -50,6 +50,10 @@ class Hosts:
         """Tell whether a request's host may stand for content."""
         host = bare(host_of(headers))
         return host in self.domains or self.below(host) is not None
+
+    def ours(self, host: str) -> bool:
+        """Tell whether a host, without its port, is one of these or above them."""
+        return host in self.parents or host in self.domains or self.below(host) is not None
 
     def below(self, host: str) -> tuple[str, str, str] | None:
         """Return name, space and parent of a host below a subdomain host; None for others."""
@@ -109,6 +113,11 @@ class HostsDoor:
 
     def answer(self, request: Request) -> Answer | None:
         """Answer, or return None for what other doors answer."""
+        answer = self._answered(request)
+        # What these hosts have not got, nobody else has there.
+        return None if answer is None else replace(answer, final=True)
+
+    def _answered(self, request: Request) -> Answer | None:
         host = host_of(request.headers)
         name = bare(host)
         below = self.hosts.below(name)
@@ -119,7 +128,7 @@ class HostsDoor:
             if below is not None:
                 return self._below(request, host, *below)
             return self._moved(request, host) if name in self.hosts.parents else None
-        except TooLong as error:
+        except BadRequest as error:
             return negotiation.refused(http.text(400, str(error)))
         except MalformedCid as error:
             reason = f'invalid path "{request.path}" at {host}: {error}'
