@@ -170,13 +170,16 @@ def test_nothing_is_announced_offline(kubo: Kubo) -> None:
         kubo.provide([LEAF])
 
 
-def test_a_secret_is_asked_for(tmp_path: Path) -> None:
-    secret = {"me": {"AuthSecret": "bearer:s3cret", "AllowedPaths": ["/api/v0"]}}
-    with peer.daemon(tmp_path / "ipfs", "--offline", **{"API.Authorizations": secret}) as daemon:
-        check_secret(daemon.url)
+def test_a_secret_is_asked_for() -> None:
     with FakeKubo() as made:
         made.secret = "Bearer s3cret"
         check_secret(made.url)
+
+
+def test_the_real_one_asks_for_a_secret(tmp_path: Path) -> None:
+    secret = {"me": {"AuthSecret": "bearer:s3cret", "AllowedPaths": ["/api/v0"]}}
+    with peer.daemon(tmp_path / "ipfs", "--offline", **{"API.Authorizations": secret}) as daemon:
+        check_secret(daemon.url)
 
 
 def check_secret(url: str) -> None:

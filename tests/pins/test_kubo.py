@@ -1,5 +1,6 @@
 """Kubo as a holder: what is more than every holder promises."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -161,6 +162,25 @@ def test_pins_of_others_are_left_alone(daemon: FakeKubo, holder: KuboHolder, the
     assert daemon.pins == {cid.text(root): theirs, cid.text(new): NAME}
 
 
+def test_what_others_pinned_may_lack_blocks(daemon: FakeKubo, holder: KuboHolder) -> None:
+    root, blocks = dag({b"a": b"one" * 200})
+    holder.take(blocks.items())
+    daemon.pins[cid.text(root)] = "mine"
+    daemon.lose(next(name for name in blocks if cid.codec(name) == cid.RAW))
+    with pytest.raises(Incomplete):
+        holder.keep(NAME, root)
+    assert daemon.pins == {cid.text(root): "mine"}
+
+
+def test_the_sign_is_as_its_page_says(daemon: FakeKubo, holder: KuboHolder) -> None:
+    page = Path(__file__).parents[2] / "docs" / "formats" / "kept-elsewhere.md"
+    root, block, sign = re.findall(r"^\| \w+ \| `(\w+)` \|$", page.read_text("utf-8"), re.M)
+    daemon.pins[root] = "mine"
+    holder.keep(NAME, cid.parse(root))
+    assert daemon.pins == {root: "mine", sign: NAME}
+    assert daemon.blocks[cid.parse(sign)[2:]].hex() == block
+
+
 def test_what_an_interrupted_run_left_is_tidied(daemon: FakeKubo, holder: KuboHolder) -> None:
     (old, older), (new, newer) = dag({b"a": b"one"}), dag({b"a": b"two"})
     holder.take((older | newer).items())
@@ -209,6 +229,8 @@ def test_roots_of_other_codecs(holder: KuboHolder) -> None:
 def test_names_that_no_pin_can_have(holder: KuboHolder, name: str) -> None:
     with pytest.raises(BadName):
         holder.keep(name, cid.raw(b""))
+    with pytest.raises(BadName):
+        holder.kept(name)
 
 
 def test_roots_are_announced_where_it_is_told(daemon: FakeKubo) -> None:

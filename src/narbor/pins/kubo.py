@@ -2,13 +2,13 @@
 
 Blocks go over as CARs of a bounded size, so that what broke off goes on with what is not there
 yet. Kubo has one recursive pin a root, with one name; so where a root is pinned already, by someone
-else or under another name, a name is given to a small block that links to it:
+else or under another name, the name is given to a small block that links to it, a sign:
+docs/formats/kept-elsewhere.md. Pins that do not bear the name are never touched.
 
-    DAG-CBOR {"kept": link to the root, "name": the name}
-
-Pins that do not bear our name are never touched. Before a root is pinned the daemon is asked,
-offline, whether all is there, for an online daemon would search the network for what is not. From
-one root to the next of the same name only what differs is walked, by us as by the daemon.
+Before a root is pinned the daemon is asked, offline, whether all is there, for an online daemon
+would search the network for what is not. From one root to the next of the same name only what
+differs is walked, by us as by the daemon. Until a root is pinned, a daemon that collects garbage
+may take its blocks away again: `keep` finds that, and says Incomplete.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -74,8 +74,6 @@ class KuboHolder:
 
     def keep(self, name: str, root: Cid) -> None:
         """Pin all below `root` under this name, and unpin what it stood for."""
-        if not 0 < len(name.encode()) <= LONGEST_NAME:
-            raise BadName(f"{name[:80]!r} is no name of 1 to {LONGEST_NAME} bytes")
         held = self._held(name)
         kept = next((pin.root for pin in held if self._root(pin) == root), None)
         if kept is None:
@@ -87,6 +85,8 @@ class KuboHolder:
                 self._kubo.unpin(pin.written)
 
     def _held(self, name: str) -> list[Pin]:
+        if not 0 < len(name.encode()) <= LONGEST_NAME:
+            raise BadName(f"{name[:80]!r} is no name of 1 to {LONGEST_NAME} bytes")
         return sorted(pin for pin in self._kubo.pins(name) if pin.name == name)
 
     def _root(self, pin: Pin) -> Cid | None:
@@ -109,17 +109,17 @@ class KuboHolder:
 
         Return what has the name now.
         """
+        old = next((pin for pin in held if self._root(pin) == pin.root), None)
+        try:
+            self._prove(None if old is None else old.root, root)
+        except NotThere as error:
+            raise Incomplete(f"{cid.text(root)} cannot be kept: {error}") from error
         if self._kubo.pin_of(root) is not None:
             block = dagcbor.encode({"kept": Link(root), "name": name})
             sign = Cid(bytes((1, cid.DAG_CBOR)) + cid.raw(block)[2:])
             self.take([(sign, block)])
             self._kubo.pin(sign, name)
             return sign
-        old = next((pin for pin in held if self._root(pin) == pin.root), None)
-        try:
-            self._prove(None if old is None else old.root, root)
-        except NotThere as error:
-            raise Incomplete(f"{cid.text(root)} cannot be kept: {error}") from error
         if old is None:
             self._kubo.pin(root, name)
         else:
