@@ -125,3 +125,25 @@ def test_moved_frames_keep_their_heads(store: PackStore) -> None:
     store.files.remove(name)
     store.sync()
     assert heads() == before
+
+
+def test_marks_by_hash_under_any_codec(store: PackStore) -> None:
+    data = b"the same bytes"
+    names = [
+        cid.Cid(b"\1" + cid.varint(codec) + cid.raw(data)[2:])
+        for codec in (cid.RAW, cid.DAG_PB, cid.DAG_CBOR, cid.DAG_JSON)
+    ]
+    store.put_many([(name, data) for name in names])
+    store.sync()
+    marks = sweep.Live(store)
+    marks.add_hashes([cid.raw(data)[4:], *(name[4:] for name, _ in LIVE), bytes(32)])
+    for name in (*names, *(name for name, _ in LIVE)):
+        assert not marks.add(name), name
+    assert all(marks.add(name) for name, _ in DEAD)
+
+
+def test_names_that_packs_cannot_keep_are_not_here(store: PackStore) -> None:
+    marks = sweep.Live(store)
+    for strange in (cid.inline(b"short"), cid.Cid(b"\1\x55\x1b\x20" + bytes(32))):
+        assert marks.id_of(strange) is None
+        assert not marks.add(strange)

@@ -1,13 +1,17 @@
 """`narbor import`: all of a cache in a folder comes in, and what leads to it is pinned."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 from narbor.cli import import_
-from narbor.formats import narinfo
+from narbor.formats import car, narinfo
+from narbor.names import cid
 from tests.cli.program import Farm, Program
 from tests.tasks.exported import claims, sound
+from tests.tasks.replicate.dags import Blocks, join
 
 
 def counts(program: Program) -> tuple[int, int]:
@@ -80,3 +84,60 @@ def test_circles_are_asked_for_by_all_their_names(farm: Farm) -> None:
     assert import_.tops([base, tool, top]) == [top.path]
     circle = replace(base, references=(top.path.base,))
     assert import_.tops([circle, tool, top]) == [circle.path, tool.path, top.path]
+
+
+def test_a_car_on_standard_input(filled: Program, farm: Farm, tmp_path: Path) -> None:
+    root = filled("publish").stdout.split()[0]
+    car = tmp_path / "cache.car"
+    assert filled("replicate", str(car)).returncode == 0
+    other = Program(tmp_path / "other" / "home")
+    with car.open("rb") as file:
+        words = ("import", "-", "--trust", str(farm.key.public), "--name", "theirs")
+        done = subprocess.run(
+            [sys.executable, "-m", "narbor", *words],
+            env=other.environment(),
+            capture_output=True,
+            text=True,
+            stdin=file,
+            timeout=120,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["theirs", root]
+    assert counts(other) == (3, 1)
+
+
+def test_any_dag_is_kept_by_name_and_let_go_of(narbor: Program, tmp_path: Path) -> None:
+    blocks: Blocks = {}
+    leaf = join(blocks, [], cid.RAW, 1)
+    root = join(blocks, [leaf], cid.DAG_CBOR, 2)
+    whole, half = tmp_path / "whole.car", tmp_path / "half.car"
+    whole.write_bytes(b"".join(car.write([root], blocks.items())))
+    half.write_bytes(b"".join(car.write([root], [(root, blocks[root])])))
+    text = cid.text(root)
+    done = narbor("import", str(half))
+    assert done.returncode == 1
+    assert cid.text(leaf) in done.stdout
+    assert "--incomplete" in done.stderr
+    assert json.loads(narbor("--json", "status").stdout)["roots"] == {}
+    assert narbor("import", str(half), "--incomplete").returncode == 1
+    assert json.loads(narbor("--json", "status").stdout)["roots"] == {text: text}
+    assert narbor("collect").returncode == 0
+    assert narbor("import", str(whole), "--name", "gift").returncode == 0
+    assert f"gift  {text}" in narbor("status").stdout
+    assert narbor("replicate", str(tmp_path / "again.car"), "--what", "gift").returncode == 0
+    done = narbor("forget", text)
+    assert (done.returncode, sorted(done.stdout.split()[1::2])) == (0, sorted([text, "gift"]))
+    facts = json.loads(narbor("--json", "collect").stdout.splitlines()[-1])
+    assert facts["blocks"] == 2
+
+
+def test_what_is_no_car_says_so(narbor: Program, tmp_path: Path) -> None:
+    (tmp_path / "x.car").write_text("no car")
+    done = narbor("import", str(tmp_path / "x.car"))
+    assert done.returncode == 1
+    assert "x.car" in done.stderr
+    (tmp_path / "x.car.json").write_text("no list")
+    done = narbor("import", str(tmp_path / "x.car"))
+    assert done.returncode == 3
+    assert "x.car.json" in done.stderr

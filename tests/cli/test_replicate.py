@@ -12,6 +12,7 @@ from narbor.formats.carfolder import MANIFEST
 from tests.cli import program
 from tests.cli.program import Farm, Program
 from tests.cli.test_import import counts
+from tests.fakes.pinning import TOKEN, FakeService
 
 
 @pytest.fixture
@@ -161,3 +162,32 @@ def test_calls_that_cannot_be_meant(filled: Program, tmp_path: Path) -> None:
         assert done.returncode == 2, words
         assert "Traceback" not in done.stderr
     assert filled("replicate", "kubo:http://127.0.0.1:1").returncode == 3
+
+
+def test_a_service_promises(filled: Program) -> None:
+    root = published(filled)
+    with FakeService(begins="pinned") as service:
+        target = f"pin:{service.url}"
+        token = {"NARBOR_MIRROR_TOKENS": f"{service.place}={TOKEN}"}
+        assert filled("replicate", target, "--check", **token).returncode == 1
+        assert service.states() == {}
+        done = filled("replicate", target, **token)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.split() == ["narbor/cache", root]
+        assert "public-url" in done.stderr
+        assert service.states() == {root: "pinned"}
+        assert filled("replicate", target, "--check", **token).returncode == 0
+        assert filled("replicate", target, "--whole", **token).returncode == 2
+        assert filled("replicate", target).returncode == 2
+
+
+def test_a_service_that_is_slow_need_not_be_waited_for(filled: Program) -> None:
+    published(filled)
+    with FakeService() as service:
+        token = {"NARBOR_MIRROR_TOKENS": f"{service.place}={TOKEN}"}
+        origin = {"NARBOR_IPFS_PUBLIC_URL": "https://cache.example.org"}
+        done = filled("replicate", f"pin:{service.url}", "--no-wait", **token, **origin)
+        assert done.returncode == 1
+        assert "queued" in done.stderr
+        (request,) = service.requests.values()
+        assert request["pin"]["origins"] == ["/dns/cache.example.org/tcp/443/tls/http"]

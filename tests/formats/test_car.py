@@ -171,3 +171,16 @@ def test_many_roots_are_read() -> None:
     roots = [cid.raw(b"%d" % number) for number in range(1000)]
     assert car.read(car.write(roots, [])).roots == tuple(roots)
     assert dagcbor.encode([Link(roots[0])])[0] == 0x81
+
+
+def test_blocks_that_lie_can_be_passed_over() -> None:
+    lie = (cid.raw(b"true"), b"a lie")
+    data = b"".join(car.write([HELLO[0]], [lie, HELLO, lie, DIRECTORY]))
+    told: list[str] = []
+    found = car.read(cut(data, 7), refuse=lambda error: told.append(str(error)))
+    assert [(block.cid, block.data) for block in found.blocks] == [HELLO, DIRECTORY]
+    assert len(told) == 2
+    assert all(cidtext.text(lie[0]) in text for text in told)
+    # Where the sections themselves are not to be followed, nothing behind is believed.
+    with pytest.raises(MalformedCar):
+        list(car.read([data[:-1]], refuse=lambda error: None).blocks)

@@ -30,13 +30,13 @@ def name(digest: bytes) -> Cid:
     return Cid(bytes((1, cid.RAW)) + _HEAD + digest)
 
 
-def ordered(digests: Iterable[bytes]) -> Iterator[bytes]:
-    """Give digests in order, each once; runs of a million are kept in files meanwhile."""
+def ordered(digests: Iterable[bytes], longest: int = _RUN) -> Iterator[bytes]:
+    """Give digests in order, each once; runs of up to `longest` are kept in files meanwhile."""
     waiting = iter(digests)
     with ExitStack() as files:
         runs: list[IO[bytes]] = []
-        while run := list(islice(waiting, _RUN)):
-            if not runs and len(run) < _RUN:
+        while run := list(islice(waiting, longest)):
+            if not runs and len(run) < longest:
                 yield from sorted(set(run))
                 return
             runs.append(files.enter_context(tempfile.TemporaryFile()))

@@ -432,7 +432,8 @@ def test_odd_claims_are_named_and_the_rest_comes_in(tmp_path: Path) -> None:
             str(item.path),
         ]
         told = {event.what: event.reason for event in only(Failed, events)}
-        assert sorted(text[-44:][:5] for text in told) == ["22222", "44444", "55555", "66666"]
+        assert {sign for sign in "23456" if any(sign * 32 in text for text in told)} == set("2456")
+        assert len(told) == 4
 
 
 def test_a_cache_that_lacks_a_leaf_gives_the_other_items(tmp_path: Path) -> None:

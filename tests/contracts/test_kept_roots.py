@@ -1,0 +1,33 @@
+"""Roots that are kept by name, over each catalogue."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from narbor.catalogue import Catalogue, Kept
+from narbor.names import cid
+
+
+@pytest.fixture(params=["file", "memory"])
+def catalogue(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Catalogue]:
+    """An empty catalogue."""
+    memory = request.param == "memory"
+    made = Catalogue.in_memory() if memory else Catalogue.open(tmp_path / "catalogue.sqlite")
+    yield made
+    made.close()
+
+
+def test_a_name_stands_for_the_last_root(catalogue: Catalogue) -> None:
+    one, two = cid.raw(b"one"), cid.node(b"two")
+    assert catalogue.kept_roots() == ()
+    assert catalogue.kept_root("b") is None
+    catalogue.keep_root("b", one, 1)
+    catalogue.keep_root("a/c", one, 2)
+    catalogue.keep_root("b", two, 3)
+    assert catalogue.kept_roots() == (Kept("a/c", one, 2), Kept("b", two, 3))
+    assert catalogue.kept_root("b") == two
+    assert catalogue.let_go("b")
+    assert not catalogue.let_go("b")
+    assert catalogue.kept_roots() == (Kept("a/c", one, 2),)
+    assert catalogue.file_roots() == ()
