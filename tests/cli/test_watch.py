@@ -13,10 +13,12 @@ from threading import Timer
 
 import pytest
 
+from narbor.formats import ipns
 from tests.cli.program import Farm, Program
 from tests.cli.test_release import NEWER, C, at, configure, table
 from tests.fakes import farm as farms
 from tests.fakes.channel import NAME, Channel
+from tests.fakes.kubo import FakeKubo
 from tests.fakes.upstream import FakeCache, Stall
 
 PATIENCE = 60
@@ -237,3 +239,38 @@ def test_publishing_that_fails_ends_nothing(narbor: Program, farm: Farm) -> None
     done = narbor("watch", "--once")
     assert done.returncode == 1
     assert "small: done" in done.stderr and "publish: failed" in done.stderr
+
+
+def test_what_is_published_is_told_to_kubo_and_copied_to_it(narbor: Program, farm: Farm) -> None:
+    with FakeKubo() as kubo:
+        copied = f'[[replicate]]\ntarget = "kubo:{kubo.url}"\ninterval = 1\n'
+        said = f'[ipfs]\nkubo = "{kubo.url}"\n[publish]\nnames = ["farm"]\ninterval = 1\n'
+        configure(narbor, said, follow(farm), copied)
+        with watching(narbor) as watch:
+            first = watch.event(event="published")
+            watch.event(event="ended", name="publish", well=True)
+            watch.event(event="ended", name=f"cache to kubo:{kubo.url}", well=True)
+            assert kubo.pins == {first["root"]: "narbor/cache"}
+            record = ipns.parse(kubo.records[str(first["name"])])
+            assert record.value.decode() == f"/ipfs/{first['root']}"
+            kubo.records.clear()
+            watch.event(event="published")
+            watch.event(event="ended", name="publish", well=True)
+            assert kubo.records.keys() == {first["name"]}
+            assert watch.end() == 0
+        kubo.late["name/put"] = "nobody is there"
+        done = narbor("watch", "--once", "publish")
+        assert done.returncode == 1
+        assert "nobody is there" in done.stderr
+
+
+def test_what_is_copied_is_published_first_though_under_no_name(
+    narbor: Program, farm: Farm, tmp_path: Path
+) -> None:
+    folder = tmp_path / "cars"
+    folder.mkdir()
+    configure(narbor, follow(farm), f'[[replicate]]\ntarget = "{folder}/"\n')
+    done = narbor("watch", "--once")
+    assert done.returncode == 0, done.stderr
+    assert f"cache to {folder}/: done" in done.stderr
+    assert any(folder.iterdir())

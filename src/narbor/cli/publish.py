@@ -23,6 +23,8 @@ from narbor.formats import ipns
 from narbor.library import Library
 from narbor.names import cid, peerkey
 from narbor.names.peerkey import PeerKey
+from narbor.net.kubo import Kubo
+from narbor.net.wire import Options
 from narbor.tasks import publish
 from narbor.tasks.publish import Circumstances, Looked, Published, naming
 from narbor.tasks.publish.naming import Lasting
@@ -84,7 +86,9 @@ def run(args: argparse.Namespace, out: Out) -> int:
             lifetime if args.lifetime is None else args.lifetime * ipns.HOUR,
             ttl if args.ttl is None else args.ttl * ipns.MINUTE,
         )
-        _show(*_turn(config, library, names, lasting, args.whole, out), out)
+        done, named = _turn(config, library, names, lasting, args.whole, out)
+    _show(done, named, out)
+    _hand_over(config, named, out)
     return 0
 
 
@@ -92,7 +96,9 @@ def turn(config: Config, out: Out) -> int:
     """Publish as the configuration says, for `narbor watch`."""
     lasting = Lasting(config.publish.lifetime * _SECOND, config.publish.ttl * _SECOND)
     with closing(wiring.open_library(config, write=True)) as library:
-        _show(*_turn(config, library, config.publish.names, lasting, False, out), out)
+        done, named = _turn(config, library, config.publish.names, lasting, False, out)
+    _show(done, named, out)
+    _hand_over(config, named, out)
     return 0
 
 
@@ -141,6 +147,21 @@ def _made(file: Path, out: Out) -> PeerKey:
         opened.write(str(key))
     out.say(f"a new key: {file}. Keep a copy; the name is nobody's without it")
     return key
+
+
+def _hand_over(config: Config, names: Sequence[Named], out: Out) -> None:
+    """Give the records to a Kubo, where there is one, so that the network learns of them.
+
+    Each time anew, changed or not: it lets go of records that are not its own after two days.
+    """
+    url, said = config.ipfs.kubo, config.mirror
+    if url is None or not names:
+        return
+    options = Options(ca_file=said.ca_file, netrc=said.netrc, tokens=said.tokens)
+    with closing(Kubo(url, options)) as kubo:
+        for each in names:
+            kubo.name_put(each.text, each.record.text)
+            out.say(f"{kubo.name} was told of {each.text}")
 
 
 def _show(done: Published, names: Sequence[Named], out: Out) -> None:

@@ -10,13 +10,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from random import Random
 from types import FrameType
 
 from narbor import config as configuration
-from narbor.cli import follow, publish, release
+from narbor import wiring
+from narbor.cli import follow, publish, release, replicate
 from narbor.cli.options import Commands
 from narbor.cli.out import Out, duration
 from narbor.config import Config
@@ -36,14 +37,14 @@ def add(commands: Commands) -> None:
     """Register the command."""
     parser = commands.add_parser(
         "watch",
-        help="make releases, follow caches and publish for ever, as the configuration says",
+        help="make releases, follow caches, publish and copy for ever, as the configuration says",
         epilog="SIGTERM ends it, SIGHUP makes it read the configuration again.",
     )
     parser.add_argument(
         "names",
         nargs="*",
         metavar="NAME",
-        help="only these channels and caches that are followed, and `publish`",
+        help="only these channels and caches that are followed, `publish`, `WHAT to TARGET`",
     )
     parser.add_argument("--once", action="store_true", help="one turn for each, and no more")
     parser.set_defaults(run=run)
@@ -85,11 +86,18 @@ def _once(jobs: Sequence[Job], out: Out) -> int:
 def _jobs(args: argparse.Namespace, out: Out) -> list[Job]:
     """Return what the configuration says; raises BadConfig, NothingToWatch."""
     config = configuration.load(args.home, args.config)
-    # What is published is what the others brought, so it comes after them.
-    jobs = {**_channels(config, out), **_followed(config, out), **_publishing(config, out)}
+    # What is published is what the others brought, and what is copied is what was published.
+    jobs = {
+        **_channels(config, out),
+        **_followed(config, out),
+        **_publishing(config, out),
+        **_copied(config, out),
+    }
     unknown = [name for name in args.names if name not in jobs]
     if unknown or not jobs:
-        known = ", ".join(jobs) or "no [[channel]], no [[follow]], no names in [publish]"
+        known = (
+            ", ".join(jobs) or "no [[channel]], [[follow]], [[replicate]], no names in [publish]"
+        )
         raise NothingToWatch(f"the configuration has {known}" + f", not {unknown}" * bool(unknown))
     return [jobs[name] for name in args.names or jobs]
 
@@ -133,6 +141,21 @@ def _publishing(config: Config, out: Out) -> dict[str, Job]:
 
     job = Job("publish", config.publish.interval, turn)
     return {job.name: job} if configuration.publishes(config) else {}
+
+
+def _copied(config: Config, out: Out) -> dict[str, Job]:
+    def job(number: int) -> Job:
+        wanted = config.replicate[number]
+        # A service takes its time: how far it is shows at the next turn.
+        words = replicate.Words(wanted.target, wanted.what, wanted.name, wait=False)
+
+        def once() -> int:
+            with closing(wiring.open_library(config, write=True)) as library:
+                return replicate.once(config, library, words, out)
+
+        return Job(wanted.job, wanted.interval, lambda: _guarded(once, wanted.job, out))
+
+    return {config.replicate[number].job: job(number) for number in range(len(config.replicate))}
 
 
 def _guarded(turn: Callable[[], int], name: str, out: Out) -> bool:
