@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 from narbor.blocks import BlockSource
@@ -43,6 +44,7 @@ from narbor.library import Library
 from narbor.library.admission import Admissions
 from narbor.library.dags import Dags
 from narbor.library.exchange import Exchange
+from narbor.library.records import Records
 from narbor.names.keys import Keyring, PublicKey, SecretKey
 from narbor.net import credentials
 from narbor.net.ftp import Ftp
@@ -52,11 +54,15 @@ from narbor.tasks.agent import Agent, Limits, opening
 from narbor.tasks.agent.seeds import Seeds
 from narbor.tasks.keep.collect import Circumstances
 from narbor.tasks.mirror.sources import Upstream
+from narbor.tasks.replicate.arrive import Terms
+from narbor.tasks.replicate.receiving import Receiving
 from narbor.upstream import Cache, known
 from narbor.upstream.cache import HttpCache
 from narbor.upstream.directory import DirectoryCache
 from narbor.upstream.nixstore import NixStore
 from narbor.upstream.web import Web
+
+SHORTEST_TOKEN: Final = 16
 
 
 class NoStore(Refused):
@@ -131,8 +137,26 @@ def doors(config: Config, library: Library) -> tuple[Door, ...]:
     scheme = "http" if serve.tls_cert is None else "https"
     channels = ChannelsDoor(library, cache, public, scheme)
     by_host, gateway, router = _ipfs_doors(config, library, scheme)
-    blocks = BlocksDoor(Exchange(library))
+    blocks = BlocksDoor(Exchange(library), *_senders(config))
     return (by_host, cache, channels, TarballDoor(library), gateway, router, blocks)
+
+
+def _senders(config: Config) -> tuple[Receiving | None, dict[str, str]]:
+    """Return who takes what is pushed, and the tokens of senders; raises BadConfig."""
+    tokens = {name: read_secret(file) for name, file in config.serve.push_tokens.items()}
+    for name, token in tokens.items():
+        if len(token) < SHORTEST_TOKEN:
+            raise BadConfig(f"serve.push-tokens: {name}'s has less than {SHORTEST_TOKEN} letters")
+    if len(set(tokens.values())) < len(tokens):
+        raise BadConfig("serve.push-tokens: two senders have one token")
+    if not tokens:
+        return None, {}
+    ring = keyring(config, (), ())
+
+    def terms() -> Terms:
+        return Terms(ring, False, _now(), process(), config.min_free)
+
+    return Receiving(lambda: open_library(config, write=True), terms, time.monotonic), tokens
 
 
 def _ipfs_doors(
@@ -145,8 +169,18 @@ def _ipfs_doors(
     domains = Domains(said.dnslinks, partial(peerkeys.linked, config))
     gateway = IpfsDoor(given, time.time_ns, dags, domains)
     addresses = tuple(map(routing.public, said.public_url))
+    here = routing.by_host(scheme)
+    written = partial(Catalogue.open, config.home / "catalogue.sqlite")
+    keeper = Records(written, time.time_ns, partial(peerkeys.names, config))
     router = RoutingDoor(
-        given, time.time_ns, addresses, routing.by_host(scheme), dags, said.announce, dags
+        given,
+        time.time_ns,
+        addresses,
+        here,
+        dags,
+        said.announce,
+        dags,
+        keeper if said.accept_records else None,
     )
     special = hosts.made(said.subdomain_hosts, said.dnslinks, map(routing.host, addresses))
     return HostsDoor(gateway, special, scheme), gateway, router

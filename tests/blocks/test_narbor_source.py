@@ -9,13 +9,12 @@ from random import Random
 import pytest
 import zstandard
 
-from narbor.blocks import frames
 from narbor.blocks.narbor import Liar, NarborSource, NoNarbor
 from narbor.blocks.thin import pack
 from narbor.doors.blocks import BlocksDoor
 from narbor.doors.http import Answer, Request
 from narbor.errors import Unavailable
-from narbor.formats import exchange
+from narbor.formats import exchange, frames
 from narbor.formats.exchange import Stretch, Thin
 from narbor.library.exchange import Exchange
 from narbor.names import cid

@@ -10,10 +10,11 @@ from random import Random
 import pytest
 import zstandard
 
-from narbor.blocks import BlockDamaged, frames
+from narbor.blocks import BlockDamaged
 from narbor.blocks.files import Files
 from narbor.blocks.index import Index
 from narbor.blocks.packs import PackStore
+from narbor.formats import frames
 from narbor.names import cid
 
 NAMES = count()

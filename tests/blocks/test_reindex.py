@@ -5,11 +5,12 @@ from random import Random
 
 import pytest
 
-from narbor.blocks import frames, reindex
+from narbor.blocks import reindex
 from narbor.blocks.files import Files
 from narbor.blocks.index import Index
 from narbor.blocks.packs import PackStore
 from narbor.blocks.reindex import PackInUse, Reread
+from narbor.formats import frames
 from narbor.names import cid
 from narbor.names.cid import Cid
 

@@ -9,9 +9,9 @@ import pytest
 
 from narbor.blocks import sweep
 from narbor.blocks.files import Files
-from narbor.blocks.frames import MAGIC, scan
 from narbor.blocks.index import Index
 from narbor.blocks.packs import PackStore
+from narbor.formats.frames import MAGIC, scan
 from narbor.names import cid
 
 NAMES = count()

@@ -3,7 +3,7 @@
 import json
 import shutil
 
-from narbor.blocks import frames
+from narbor.formats import frames
 from tests.cli.program import Farm, Program
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from narbor.blocks.index import Index, key_of
 from narbor.errors import Rejected, Unavailable
 from narbor.formats import ipld, unixfs
 from narbor.names import cid
@@ -15,11 +16,13 @@ from narbor.net.kubo import Kubo
 from narbor.pins import MOST_ASKED, Block, Holder, Incomplete
 from narbor.pins.carfolder import CarFolder
 from narbor.pins.kubo import KuboHolder
+from narbor.pins.narbor import NarborHolder
 from narbor.pins.shelf import Folder
 from tests.fakes.dag import Dag, Tree
 from tests.fakes.holder import FakeHolder
 from tests.fakes.kubo import FakeKubo
 from tests.peers import ipfs as peer
+from tests.serve.pushing import pushed
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +70,35 @@ def cars(folder: Path) -> Iterator[Held]:
     yield Held(CarFolder(Folder(folder / "cars", whole=True), thorough=True), lose)
 
 
+@contextmanager
+def narbor(folder: Path, tls: bool = False) -> Iterator[Held]:
+    """Another narbor, over HTTP."""
+    with pushed(folder, tls) as server, server.client() as http:
+
+        def lose(name: Cid) -> None:
+            index = Index(server.home / "index.sqlite", True)
+            with index.writing() as link:
+                link.execute("DELETE FROM block WHERE key = ?", (key_of(name),))
+            index.close()
+
+        yield Held(NarborHolder(http, server.url), lose)
+
+
+@contextmanager
+def narbor_tls(folder: Path) -> Iterator[Held]:
+    """The same over HTTP/2 and TLS."""
+    with narbor(folder, True) as held:
+        yield held
+
+
 Maker = Callable[[Path], AbstractContextManager[Held]]
 MAKERS: dict[str, Maker] = {
     "memory": memory,
     "cars": cars,
     "kubo": kubo,
     "ipfs": ipfs,
+    "narbor": narbor,
+    "narbor, TLS": narbor_tls,
 }
 
 

@@ -1,18 +1,19 @@
 """The door between narbors: names in, names and records out, limits on all of it."""
 
+import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from narbor.blocks import frames
 from narbor.doors import http
 from narbor.doors.blocks import BlocksDoor
 from narbor.doors.http import Answer, Request
-from narbor.errors import Unavailable
-from narbor.formats import exchange
-from narbor.formats.exchange import Stretch, Thin
+from narbor.errors import Rejected, Unavailable
+from narbor.formats import exchange, frames
+from narbor.formats.exchange import Failure, Outcome, Stretch, Thin
 from narbor.names import cid
 from narbor.names.cid import Cid
 
@@ -40,6 +41,10 @@ class Shelf:
         names = [name for each in stretches for name in each.wanted]
         yield from (name for name in names if name in HERE)
         yield exchange.closing(len(names))
+
+    def kept(self, name: str) -> Cid | None:
+        """Return what the laptop keeps."""
+        return HERE[0] if name == "laptop/narbor/cache" else None
 
 
 def ask(path: str, content: bytes, method: str = "POST", type: str = exchange.NAMES) -> Answer:
@@ -172,7 +177,7 @@ def test_other_methods_and_types(path: str) -> None:
 
 def test_other_paths_are_none_of_ours() -> None:
     door = BlocksDoor(Shelf())
-    for path in ("/blocks", "/blocks/", "/blocks/get/", "/nix-cache-info", "/blocks/put"):
+    for path in ("/blocks", "/blocks/", "/blocks/get/", "/nix-cache-info", "/blocks/kept/"):
         request = Request("POST", path)
         assert door.answer(request) is None
         assert http.takes([door], request) == 0
@@ -188,3 +193,142 @@ def test_a_library_that_fails_is_told() -> None:
     request = Request("POST", "/blocks/missing", "", {"content-type": exchange.NAMES})
     answer = http.ask([BlocksDoor(Broken())], request)
     assert answer.status == 503 and b"the disk is away" in body(answer)
+
+
+@dataclass
+class Taker:
+    """Takes what is pushed, and says of roots what it is told to say."""
+
+    outcome: Outcome | None = None
+    came: list[tuple[object, ...]] = field(default_factory=list)
+
+    def missing(self, sender: str, names: Sequence[Cid]) -> list[Cid]:
+        """Lack the first."""
+        self.came.append((sender, "missing", tuple(names)))
+        return list(names[:1])
+
+    def put(self, sender: str, records: bytes) -> None:
+        """Take all but lies."""
+        if records == b"lies":
+            raise MalformedFrames("these are lies")
+        self.came.append((sender, "put", records))
+
+    def keep(self, sender: str, name: str, root: Cid) -> Outcome | None:
+        """Say what was told."""
+        self.came.append((sender, name, root))
+        return self.outcome
+
+
+class MalformedFrames(Rejected):
+    """What was pushed is none."""
+
+
+TOKENS = {"laptop": "the-token-of-the-laptop", "büro": "the-token-of-the-büro"}
+LAPTOP = {"authorization": "Bearer the-token-of-the-laptop"}
+ALL = [
+    ("POST", "/blocks/put", exchange.FRAMES, b"records"),
+    ("PUT", "/blocks/kept/x", exchange.NAMES, HERE[1]),
+    ("GET", "/blocks/kept/x", "", b""),
+]
+
+
+def push(
+    door: BlocksDoor, method: str, path: str, type: str, content: bytes, said: dict[str, str]
+) -> Answer:
+    """Ask with a token or without one."""
+    headers = {"content-type": type, **said}
+    return http.ask([door], Request(method, path, "", headers, content))
+
+
+@pytest.mark.parametrize(("method", "path", "type", "content"), ALL)
+def test_only_senders_may_push(method: str, path: str, type: str, content: bytes) -> None:
+    taker = Taker()
+    door = BlocksDoor(Shelf(), taker, TOKENS)
+    request = Request(method, path)
+    for said in (
+        "",
+        "Bearer",
+        "Bearer the-token-of-the-lapto",
+        "Bearer the-token-of-the-laptop2",
+        "Basic the-token-of-the-laptop",
+        "the-token-of-the-laptop",
+        "Bearer \udcff",
+    ):
+        headers = {"authorization": said} if said else {}
+        answer = push(door, method, path, type, content, headers)
+        assert answer.status == 401
+        assert (answer.header("www-authenticate") or "").startswith("Bearer ")
+        assert http.takes([door], replace(request, headers=headers)) == 0
+    assert taker.came == []
+    for tokens, closed in ((TOKENS, BlocksDoor(Shelf(), None, TOKENS)), ({}, BlocksDoor(Shelf()))):
+        answer = push(closed, method, path, type, content, LAPTOP)
+        assert answer.status == 403 and b"push-tokens" in body(answer), tokens
+
+
+def test_what_senders_push() -> None:
+    taker = Taker()
+    door = BlocksDoor(Shelf(), taker, TOKENS)
+    said = push(door, "POST", "/blocks/put", exchange.FRAMES, b"records", LAPTOP)
+    assert (said.status, body(said)) == (204, b"")
+    other = {"authorization": "bearer  the-token-of-the-büro "}
+    assert push(door, "POST", "/blocks/put", exchange.FRAMES, b"more", other).status == 204
+    assert push(door, "POST", "/blocks/put", exchange.NAMES, b"more", other).status == 415
+    assert push(door, "POST", "/blocks/put", exchange.FRAMES, b"lies", LAPTOP).status == 400
+    assert push(door, "PUT", "/blocks/put", exchange.FRAMES, b"", LAPTOP).status == 405
+    asked = exchange.write_names(HERE)
+    said = push(door, "POST", "/blocks/missing", exchange.NAMES, asked, LAPTOP)
+    assert body(said) == HERE[0]
+    wrong = {"authorization": "Bearer nobody"}
+    assert push(door, "POST", "/blocks/missing", exchange.NAMES, asked, wrong).status == 401
+    assert taker.came == [
+        ("laptop", "put", b"records"),
+        ("büro", "put", b"more"),
+        ("laptop", "missing", tuple(HERE)),
+    ]
+    for path in ("/blocks/put", "/blocks/kept/x"):
+        assert http.takes([door], Request("POST", path, "", LAPTOP)) > 0
+    assert http.takes([door], Request("POST", "/blocks/kept/", "", LAPTOP)) == 0
+    assert http.takes([door], Request("POST", "/blocks/kept/" + "x" * 201, "", LAPTOP)) == 0
+
+
+FAILURES = (Failure("hello", "nobody signed it"),)
+OUTCOMES = [
+    (None, 202),
+    (Outcome(), 204),
+    (Outcome(missing=tuple(HERE[:3])), 409),
+    (Outcome(cache=True, admitted=3, known=4, failed=1, failures=FAILURES), 200),
+]
+
+
+@pytest.mark.parametrize(("outcome", "status"), OUTCOMES)
+def test_what_becomes_of_a_root(outcome: Outcome | None, status: int) -> None:
+    taker = Taker(outcome)
+    door = BlocksDoor(Shelf(), taker, TOKENS)
+    said = push(door, "PUT", "/blocks/kept/narbor/cache", exchange.NAMES, HERE[5], LAPTOP)
+    assert said.status == status
+    assert taker.came == [("laptop", "narbor/cache", HERE[5])]
+    if status == 409:
+        assert exchange.read_names(body(said)) == HERE[:3]
+    if status == 200:
+        assert exchange.read_outcome(body(said)) == outcome
+    for content in (b"", HERE[0] + HERE[1], b"junk"):
+        bad = push(door, "PUT", "/blocks/kept/x", exchange.NAMES, content, LAPTOP)
+        assert bad.status == 400
+    assert len(taker.came) == 1
+
+
+def test_what_is_kept_by_name() -> None:
+    door = BlocksDoor(Shelf(), Taker(), TOKENS)
+    said = push(door, "GET", "/blocks/kept/narbor/cache", "", b"", LAPTOP)
+    assert (said.status, body(said)) == (200, HERE[0])
+    for path in ("/blocks/kept/narbor", "/blocks/kept/narbor/cache/"):
+        assert push(door, "GET", path, "", b"", LAPTOP).status == 404
+    other = {"authorization": "Bearer the-token-of-the-büro"}
+    assert push(door, "GET", "/blocks/kept/narbor/cache", "", b"", other).status == 404
+
+
+@given(st.binary(max_size=100), st.dictionaries(st.text(max_size=9), st.integers(-1, 3)))
+def test_junk_tells_nothing_of_items(junk: bytes, table: dict[str, int]) -> None:
+    for data in (junk, json.dumps(table).encode(), b"[" * 100_000):
+        with pytest.raises(exchange.MalformedExchange):
+            exchange.read_outcome(data)

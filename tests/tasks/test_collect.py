@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from narbor.blocks import frames, sweep
+from narbor.blocks import sweep
 from narbor.catalogue import COLLECT, HOLD
 from narbor.dag import splice
 from narbor.dag.splice import Leaf
 from narbor.errors import Unavailable
-from narbor.formats import nar
+from narbor.formats import frames, nar
 from narbor.library import Library
 from narbor.library.reading import Reader
 from narbor.names.item import Item

@@ -8,10 +8,11 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Final
 
-from narbor.blocks import BlockMissing, frames
+from narbor.blocks import BlockMissing
+from narbor.blocks.codec import Codec
 from narbor.blocks.thin import unpack
 from narbor.errors import Rejected, Unavailable
-from narbor.formats import exchange, ipld
+from narbor.formats import exchange, frames, ipld
 from narbor.formats.exchange import Stretch, Thin
 from narbor.names import cid
 from narbor.names.cid import Cid
@@ -40,7 +41,7 @@ class NarborSource:
         self._http = http
         self._url = url.rstrip("/")
         self.name = credentials.bare(self._url)
-        self._codecs = frames.Codec(frames.DEFAULT_LEVEL)
+        self._codecs = Codec(frames.DEFAULT_LEVEL)
 
     def missing(self, names: Sequence[Cid]) -> set[Cid]:
         """Return which of these it has not; raises Unavailable, Liar, Refused."""

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from narbor.blocks import BlockDamaged, BlockMissing, frames
+from narbor.blocks import BlockDamaged, BlockMissing
+from narbor.blocks.codec import Codec
 from narbor.blocks.files import Appending, FileLayer
-from narbor.blocks.frames import Codec
 from narbor.blocks.index import Index, Place, key_of, name_of
+from narbor.formats import frames
 from narbor.names import cid
 from narbor.names.cid import Cid
 

@@ -9,11 +9,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
-from narbor.blocks import frames
+from narbor.blocks.codec import Codec
 from narbor.blocks.files import FileLayer
-from narbor.blocks.frames import Codec
 from narbor.blocks.index import Index, Place, key_of
 from narbor.errors import Unavailable
+from narbor.formats import frames
 from narbor.names import cid
 
 _STEP: Final = 16 << 20

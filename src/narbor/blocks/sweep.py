@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from narbor.blocks import frames
 from narbor.blocks.index import Place, is_kept, key_of, name_of
 from narbor.blocks.packs import PackStore
+from narbor.formats import frames
 from narbor.names import cid
 from narbor.names.cid import Cid
 

@@ -21,7 +21,7 @@ from narbor.config.agent import Agent
 from narbor.config.channels import Channel, Product
 from narbor.config.errors import BadConfig
 from narbor.config.follow import Follow
-from narbor.config.ipfs import Ipfs, Publish, Replicate
+from narbor.config.ipfs import Ipfs, KeyName, Publish, Replicate
 from narbor.config.tarballs import Tarballs
 
 __all__ = [
@@ -47,7 +47,10 @@ _UNKNOWN = re.compile(r"unknown field `(.*)`")
 
 
 class Serve(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
-    """How the doors are opened (table `serve`)."""
+    """How the doors are opened (table `serve`).
+
+    `push_tokens` are files with the tokens of those who may push blocks here, by sender.
+    """
 
     listen: str = "127.0.0.1:8642"
     workers: Annotated[int, Meta(ge=1, le=256)] = 1
@@ -56,6 +59,7 @@ class Serve(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fi
     compression: Literal["zstd", "none"] = "zstd"
     priority: Annotated[int, Meta(ge=0)] = 40
     incomplete: bool = False
+    push_tokens: dict[KeyName, Path] = {}
 
 
 class Mirror(Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
@@ -239,6 +243,12 @@ def _read(source: Path, must_exist: bool) -> tuple[dict[str, Any], str]:
         for table in (values, values.get("serve"), values.get("mirror"), values.get("ipfs")):
             if isinstance(table, dict) and isinstance(table.get(name), str):
                 table[name] = str(source.parent / Path(table[name]).expanduser())
+    serve = values.get("serve")
+    senders = serve.get("push-tokens") if isinstance(serve, dict) else None
+    if isinstance(senders, dict):
+        for name, file in senders.items():
+            if isinstance(file, str):
+                senders[name] = str(source.parent / Path(file).expanduser())
     return values, text
 
 
@@ -260,6 +270,8 @@ def _words(name: str, said: str) -> object:
             return said.split()
         case "dnslinks":
             return ipfs.links(said.split())
+        case "push_tokens":
+            return dict(word.partition("=")[::2] for word in said.split())
         case "tokens":
             return tokens(said.split())
         case _:

@@ -9,6 +9,7 @@ Both records are skippable frames like the heads of a pack, so an answer is a zs
 See docs/formats/exchange.md.
 """
 
+import json
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,13 @@ _THIN_MAGIC: Final = 0x184D2A5D
 _THIN: Final = struct.Struct("<IIII")
 _PAIR: Final = struct.Struct("<II")
 CLOSING: Final = _CLOSING.size
+LARGEST_FRAMES: Final = 16 << 20
+"""Bytes of records in one request."""
+LARGEST_UNPACKED: Final = 256 << 20
+"""Bytes of the blocks, unpacked, in one request."""
+LARGEST_OUTCOME: Final = 8 << 20
+MOST_TOLD: Final = 1000
+"""Failures that are told of one by one."""
 
 
 class MalformedExchange(Rejected):
@@ -61,6 +69,30 @@ class Thin:
     built_on: tuple[int, ...]
     sizes: tuple[tuple[int, int], ...]
     frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An item of a cache that could not be taken in, and why."""
+
+    what: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of keeping a root. Where blocks lack below it, they are `missing`, and that is all.
+
+    `cache`: it is a binary cache: so many of its items are new, so many were known, and some could
+    not be taken in, of which at most MOST_TOLD are in `failures`.
+    """
+
+    missing: tuple[Cid, ...] = ()
+    cache: bool = False
+    admitted: int = 0
+    known: int = 0
+    failed: int = 0
+    failures: tuple[Failure, ...] = ()
 
 
 def write_names(names: Iterable[Cid]) -> bytes:
@@ -172,3 +204,25 @@ def read_closing(data: bytes) -> int:
         if (magic, size, word) == (_CLOSING_MAGIC, CLOSING - 8, b"done"):
             return int(looked_for)
     raise MalformedExchange(f"{len(data)} bytes where an answer should end with its closing record")
+
+
+def write_outcome(outcome: Outcome) -> bytes:
+    """Write what became of a cache's items as JSON."""
+    failures = [{"what": each.what, "reason": each.reason} for each in outcome.failures]
+    counts = {"admitted": outcome.admitted, "known": outcome.known, "failed": outcome.failed}
+    return json.dumps({**counts, "failures": failures}).encode()
+
+
+def read_outcome(data: bytes) -> Outcome:
+    """Read what became of a cache's items; raises MalformedExchange."""
+    try:
+        said = json.loads(data)
+        admitted, known, failed = counts = tuple(
+            said[key] for key in ("admitted", "known", "failed")
+        )
+        failures = [Failure(str(each["what"]), str(each["reason"])) for each in said["failures"]]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise MalformedExchange(f"{data[:200]!r} does not tell what became of items") from error
+    if not all(type(count) is int and count >= 0 for count in counts):
+        raise MalformedExchange(f"{data[:200]!r} does not tell how many items there were")
+    return Outcome((), True, admitted, known, failed, tuple(failures[:MOST_TOLD]))

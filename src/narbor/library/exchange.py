@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from narbor.blocks import BlockDamaged, frames, thin
+from narbor.blocks import BlockDamaged, thin
 from narbor.blocks.index import Place, is_kept, key_of
 from narbor.blocks.packs import PackStore
-from narbor.formats import exchange, ipld
+from narbor.formats import exchange, frames, ipld
 from narbor.formats.exchange import Stretch, Thin
 from narbor.library import Library
 from narbor.names.cid import Cid
@@ -46,6 +46,7 @@ class Exchange:
     """What other narbors may ask of a library. Safe for threads."""
 
     def __init__(self, library: Library, answer: int = ANSWER, work: int = WORK) -> None:
+        self._library = library
         self._store: PackStore = library.blocks
         self._answer = answer
         self._work = work
@@ -54,6 +55,10 @@ class Exchange:
         """Return which of these are not here, in their order. What stands in its CID is here."""
         here = self._places(names)
         return [name for name in names if name not in here and ipld.inlined(name) is None]
+
+    def kept(self, name: str) -> Cid | None:
+        """Return the root that is kept under a name."""
+        return self._library.catalogue.kept_root(name)
 
     def records(self, stretches: Sequence[Stretch]) -> Iterator[bytes]:
         """Give the records of what is wanted and here, in its order, then the closing record.

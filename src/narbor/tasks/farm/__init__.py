@@ -15,7 +15,7 @@ from itertools import takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from narbor.blocks.frames import Codec
+from narbor.blocks.codec import Codec
 from narbor.formats import nar, narinfo
 from narbor.names import base32
 from narbor.names.digest import Digest, Seal

@@ -19,10 +19,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from narbor.blocks import frames
 from narbor.blocks.index import is_kept
 from narbor.errors import Rejected, Unavailable
-from narbor.formats import exchange, ipld
+from narbor.formats import exchange, frames, ipld
 from narbor.formats.exchange import Failure, Outcome
 from narbor.library import Library
 from narbor.names import cid, cidtext

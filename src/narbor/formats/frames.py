@@ -10,7 +10,6 @@ so that `zstd -d` reads any pack, and the index can be made again from the packs
 """
 
 import struct
-import threading
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,8 +40,8 @@ class Found:
     level: int
 
 
-class Codec(threading.local):
-    """zstd for one thread at a time: contexts are costly to make, and not to be shared."""
+class Codec:
+    """zstd for one thread: contexts are costly to make, and not to be shared."""
 
     def __init__(self, level: int) -> None:
         self.level = level
