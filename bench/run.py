@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from bench import catalogue, large, memory, plan, serve, store, table, unpack
+from bench import agent, catalogue, large, memory, plan, serve, store, table, unpack
 from bench.measure import Row
 from tests.world import world
 
@@ -28,6 +28,7 @@ PARTS: Final[dict[str, Callable[[Path], Iterator[Row]]]] = {
     "memory": memory.rows,
     "catalogue": catalogue.rows,
     "plan": plan.rows,
+    "agent": lambda folder: agent.rows(world.prepare(), folder),
 }
 
 # Parts whose files lie in memory where there is such a place: programs are compared, not disks.

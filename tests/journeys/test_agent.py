@@ -18,7 +18,7 @@ def agent(world: World, home: Path, seeds: Path, *upstreams: str) -> Iterator[se
     """Run `narbor agent` with a home of its own, and `seeds` as the client's store."""
     narbor, port = servers.Narbor(home), servers.free_port()
     words = [word for url in upstreams for word in ("--upstream", url)]
-    argv = (*narbor._program(), "agent", "--listen", f"127.0.0.1:{port}", *words)
+    argv = (*narbor.program(), "agent", "--listen", f"127.0.0.1:{port}", *words)
     home.mkdir(parents=True, exist_ok=True)
     more = ("--trust", world.public_key, "--seed-store", str(seeds))
     with servers.Server((*argv, *more), port, home.with_suffix(".log")) as running:

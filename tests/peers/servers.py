@@ -144,7 +144,7 @@ class Narbor:
     def attempt(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run `narbor WORDS` to its end, whatever the end is."""
         return subprocess.run(
-            (*self._program(), *words),
+            (*self.program(), *words),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -155,7 +155,7 @@ class Narbor:
     def started(self, *words: str) -> Iterator[subprocess.Popen[bytes]]:
         """Start `narbor WORDS`; where it still runs at the end of the context, it is killed."""
         with subprocess.Popen(
-            (*self._program(), *words),
+            (*self.program(), *words),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -177,18 +177,18 @@ class Narbor:
     def server(self, *flags: str) -> Server:
         """Make the server of this home, with more flags if need be; the caller starts it."""
         port = free_port()
-        argv = (*self._program(), "serve", "--listen", f"127.0.0.1:{port}", *flags)
+        argv = (*self.program(), "serve", "--listen", f"127.0.0.1:{port}", *flags)
         self.home.mkdir(parents=True, exist_ok=True)
         return Server(argv, port, self.home.with_suffix(".log"))
 
     def agent(self, *flags: str) -> Server:
         """Make the agent of this home; the caller starts it."""
         port = free_port()
-        argv = (*self._program(), "agent", "--listen", f"127.0.0.1:{port}", *flags)
+        argv = (*self.program(), "agent", "--listen", f"127.0.0.1:{port}", *flags)
         self.home.mkdir(parents=True, exist_ok=True)
         return Server(argv, port, self.home.with_suffix(".log"))
 
-    def _program(self) -> tuple[str, ...]:
+    def program(self) -> tuple[str, ...]:
         """Give the words that every call begins with."""
         program = Path(sysconfig.get_path("scripts"), "narbor")
         return (str(program), "--home", str(self.home))
