@@ -95,7 +95,9 @@ class Roots:
         ("none", []),
     ],
 )
-def test_which_blocks_we_own_up_to(world: World, announce: routing.Announce, told: str) -> None:
+def test_which_blocks_we_own_up_to(
+    world: World, announce: routing.Announce, told: list[str]
+) -> None:
     blocks = {
         "root": world.dag.put(b"a root that is a leaf", cid.RAW),
         "node": world.dag.put(b"\x0a\x02\x08\x01"),
@@ -263,3 +265,70 @@ def test_methods(world: World) -> None:
     assert (head.status, head.body) == (200, b"")
     assert head.header("content-length") == world.ask(path).header("content-length")
     assert world.door.answer(Request("GET", "/routing/v2/providers/x")) is None
+
+
+class Keeping:
+    """Keeps records, but for the first few times, when another one comes before."""
+
+    def __init__(self, records: Records, others: list[bytes]) -> None:
+        self.records = records
+        self.others = others
+
+    def keep(self, name: Cid, text: bytes, before: bytes | None) -> bool:
+        """Keep it."""
+        if self.others:
+            self.records.kept[name] = self.others.pop()
+            return False
+        assert self.records.kept.get(name) == before
+        self.records.kept[name] = text
+        return True
+
+
+def put(world: World, text: bytes, name: str = peerkey.text(KEY.name), type: str = RECORD) -> int:
+    """Send a record; return the status."""
+    request = Request("PUT", f"/routing/v1/ipns/{name}", "", {"content-type": type}, text)
+    return http.ask([world.door], request).status
+
+
+def made(sequence: int, until: int = NOW + ipns.HOUR) -> bytes:
+    """A record."""
+    return ipns.create(KEY, b"/ipfs/bafkqaaa", sequence, until)
+
+
+def test_records_are_taken_where_that_is_wanted() -> None:
+    world = World(HERE)
+    assert put(world, made(1)) == 405
+    assert world.door.takes(Request("PUT", "/routing/v1/ipns/x")) == 0
+    world.door = replace(world.door, keeper=Keeping(world.records, []))
+    assert world.door.takes(Request("PUT", "/routing/v1/ipns/x")) == ipns.LONGEST
+    assert world.door.takes(Request("PUT", "/routing/v1/providers/x")) == 0
+    assert world.door.takes(Request("POST", "/routing/v1/ipns/x")) == 0
+    for text, status in (
+        (made(1), 200),
+        (made(1), 200),
+        (made(0), 409),
+        (made(1, NOW + 2 * ipns.HOUR), 200),
+        (made(1), 409),
+        (made(2), 200),
+        (made(3, NOW), 400),
+        (made(3)[:-1], 400),
+        (ipns.create(PeerKey(bytes(32)), b"/ipfs/bafkqaaa", 9, NOW + ipns.HOUR), 400),
+        (b"", 400),
+    ):
+        assert put(world, text) == status
+    assert world.records.kept == {KEY.name: made(2)}
+    assert put(world, made(3), type="text/plain") == 406
+    assert put(world, made(3), name="nonsense") == 422
+    answer = world.ask(f"ipns/{peerkey.text(KEY.name)}", method="OPTIONS")
+    assert "PUT" in (answer.header("allow") or "")
+    assert world.ask(f"providers/{ABSENT}", method="PUT").status == 405
+
+
+def test_of_two_records_at_once_the_newer_one_stays() -> None:
+    world = World(HERE)
+    world.door = replace(world.door, keeper=Keeping(world.records, [made(5)]))
+    assert put(world, made(4)) == 409
+    world.door = replace(world.door, keeper=Keeping(world.records, [made(6)]))
+    assert put(world, made(7)) == 200
+    world.door = replace(world.door, keeper=Keeping(world.records, [made(8)] * 9))
+    assert put(world, made(9)) == 503

@@ -1,10 +1,11 @@
 """A server over a fake library: `python -m tests.serve.program LISTEN [OPTION=VALUE]...`.
 
 Options: workers, patience, tls_cert, tls_key, access (a file), size of `/big` and where it breaks
-(bytes), home (the folder of a real store, whose doors stand before these), uploads (four numbers:
-what serve.uploads.Uploads is made with), site (any: CID.ipfs.gateway.example and site.example have
-pages of their own). `/probe` tells how many bodies are open, how many bytes were made, and how
-often the library was asked; `/change` makes the library another one; `/sent` tells what was sent.
+(bytes), home (the folder of a real store and its narbor.toml, whose doors stand before these),
+uploads (four numbers: what serve.uploads.Uploads is made with), site (any: CID.ipfs.gateway.example
+and site.example have pages of their own). `/probe` tells how many bodies are open, how many bytes
+were made, and how often the library was asked; `/change` makes the library another one; `/sent`
+tells what was sent.
 """
 
 import json
@@ -17,6 +18,7 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
+from narbor import config as configuration
 from narbor import wiring
 from narbor.config import Config, Serve
 from narbor.doors import http
@@ -109,7 +111,7 @@ def load(options: Mapping[str, str]) -> App:
             doors = (site, *doors)
             return App(doors, library, worker.metrics(), access, hosts=site.hosts)
         return App(doors, library, worker.metrics(), access, uploads=uploads)
-    config = Config(home=Path(options["home"]))
+    config = configuration.load(Path(options["home"]), None, {})
     real = wiring.open_library(config)
     doors = (*wiring.doors(config, real), probe)
     return App(doors, real, worker.metrics(), access, uploads=uploads)

@@ -96,6 +96,16 @@ class Publications(Tarballs):
         found = self._database.rows("SELECT name, text FROM record ORDER BY name")
         return tuple((Cid(name), bytes(text)) for name, text in found)
 
+    def record_count(self) -> int:
+        """Return of how many names a record is kept."""
+        return int(self._database.rows("SELECT count(*) FROM record")[0][0])
+
+    def drop_record(self, name: Cid, text: bytes) -> bool:
+        """Let go of the record of a name, if it is still this one; tell whether it was."""
+        with self._database.writing() as connection:
+            query = "DELETE FROM record WHERE name = ? AND text = ?"
+            return connection.execute(query, (name, text)).rowcount > 0
+
     def sharing(self, digest: Digest) -> tuple[Item, ...]:
         """Return all items whose NarHash this is, visible or not."""
         key = rows.keep_digest(digest)

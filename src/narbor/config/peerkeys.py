@@ -4,6 +4,7 @@ from pathlib import Path
 
 from narbor.config import Config
 from narbor.names import peerkey
+from narbor.names.cid import Cid
 from narbor.names.keys import CorruptKey
 from narbor.names.peerkey import PeerKey
 
@@ -35,3 +36,9 @@ def linked(config: Config, value: str) -> str | None:
         return value
     key = find(config, value)
     return None if key is None else f"/ipns/{peerkey.text(key.name)}"
+
+
+def names(config: Config) -> frozenset[Cid]:
+    """Return the names of all keys of the home; raises CorruptKey."""
+    keys = (find(config, path.stem) for path in (config.home / "keys").glob("*.pem"))
+    return frozenset(key.name for key in keys if key is not None)

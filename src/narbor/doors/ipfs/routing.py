@@ -3,6 +3,7 @@
     GET /routing/v1/providers/CID    who has a block: we, or nobody
     GET /routing/v1/peers/PEER       where a peer is: we, or unknown
     GET /routing/v1/ipns/NAME        the record of a name that is kept here
+    PUT /routing/v1/ipns/NAME        keep one that says more than what is kept, where that is wanted
     GET /routing/v1/dht/closest/...  501: there is no DHT behind this
 
 Kubo that has this address among its delegated routers then takes blocks from the gateway of this
@@ -25,7 +26,8 @@ from narbor.doors.http import Answer, Request
 from narbor.doors.ipfs import Names, NoNames, Unresolved, negotiation, record_answer
 from narbor.doors.ipfs.contentpath import Blocks
 from narbor.doors.ipfs.withheld import Denied
-from narbor.errors import Refused
+from narbor.errors import Refused, Rejected
+from narbor.formats import ipns
 from narbor.names import cid, cidtext, peerkey
 from narbor.names.cid import Cid, MalformedCid
 
@@ -34,6 +36,8 @@ _KNOWN_SECONDS: Final = 300
 _UNKNOWN_SECONDS: Final = 15
 _STALE: Final = 172_800
 _SECOND: Final = 1_000_000_000
+_ATTEMPTS: Final = 5
+_FRESH: Final = ("cache-control", "no-store")
 _PATH: Final = re.compile(r"/routing/v1/(providers|peers|ipns|dht)/(.+)", re.DOTALL)
 _MULTIADDR: Final = re.compile(
     r"/(?:dns|dns4|dns6|ip4|ip6)/[0-9A-Za-z.:_-]+/tcp/[0-9]{1,5}(?:/tls(?:/sni/[^/\s]+)?)?/https?"
@@ -51,6 +55,17 @@ class Roots(Protocol):
 
     def is_root(self, name: Cid) -> bool:
         """Tell whether a block is one, under whatever codec; may raise Unavailable."""
+        ...
+
+
+class Keeper(Protocol):
+    """Who keeps records of anybody's names."""
+
+    def keep(self, name: Cid, text: bytes, before: bytes | None) -> bool:
+        """Keep a record in place of `before`; False where another one is kept by now.
+
+        Raises Unavailable, also where there is no room for another name.
+        """
         ...
 
 
@@ -109,19 +124,31 @@ class RoutingDoor:
     names: Names = field(default_factory=NoNames)
     announce: Announce = "all"
     roots: Roots | None = None
+    keeper: Keeper | None = None
+
+    def takes(self, request: Request) -> int:
+        """Return how many bytes may come with a request: a record."""
+        match = _PATH.fullmatch(request.path)
+        wanted = match is not None and match[1] == "ipns" and request.method == "PUT"
+        return ipns.LONGEST if wanted and self.keeper is not None else 0
 
     def answer(self, request: Request) -> Answer | None:
         """Answer, or return None for a path that is not routing's."""
         match = _PATH.fullmatch(request.path)
         if match is None:
             return None
-        if request.method == "OPTIONS":
-            return Answer(204, (("allow", ", ".join(ipfs.METHODS)), *negotiation.CORS))
-        if request.method not in http.READING:
-            return http.wrong_method(*ipfs.METHODS)
         kind, what = match.groups()
+        keeper = self.keeper if kind == "ipns" else None
+        methods = ipfs.METHODS if keeper is None else (*ipfs.METHODS, "PUT")
+        if request.method == "OPTIONS":
+            return Answer(204, (("allow", ", ".join(methods)), *negotiation.CORS))
+        if request.method not in methods:
+            return http.wrong_method(*methods)
         try:
-            answer = self._answered(request, kind, what)
+            if keeper is not None and request.method == "PUT":
+                answer = self._put(keeper, request, peerkey.parse(what))
+            else:
+                answer = self._answered(request, kind, what)
         except (MalformedCid, negotiation.BadRequest) as error:
             # The specification's word for what can be read but means nothing.
             answer = http.text(422, str(error))
@@ -208,6 +235,23 @@ class RoutingDoor:
         except Unresolved as error:
             return http.text(200, str(error), ("cache-control", "no-store"))
         return Answer(answer.status, (*answer.headers, ("vary", "Accept")), answer.body)
+
+    def _put(self, keeper: Keeper, request: Request, name: Cid) -> Answer:
+        """Keep a record, if its name's key signed it and it says more than what is kept."""
+        type = negotiation.TYPES["ipns-record"]
+        if request.headers.get("content-type", "").partition(";")[0].strip() != type:
+            return http.text(406, f"records are taken as {type}", _FRESH)
+        try:
+            ipns.verify(request.content, name, self.clock())
+        except Rejected as error:
+            return http.text(400, str(error), _FRESH)
+        for _ in range(_ATTEMPTS):
+            before = self.names.record(name)
+            if before is not None and ipns.newer(before, request.content) != request.content:
+                return http.text(409, "a newer record of this name is kept", _FRESH)
+            if before == request.content or keeper.keep(name, request.content, before):
+                return http.text(200, "kept", _FRESH)
+        return http.text(503, "the record changes all the time", _FRESH, ("retry-after", "1"))
 
 
 def _words(text: str) -> frozenset[str]:
