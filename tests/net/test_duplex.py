@@ -59,9 +59,9 @@ class Scripted:
 
 
 def until(connection: socket.socket, end: bytes) -> bytes:
-    """Read to `end`."""
+    """Read until `end` has come."""
     came = b""
-    while not came.endswith(end):
+    while end not in came:
         more = connection.recv(65536)
         assert more, came
         came += more
