@@ -5,6 +5,7 @@ What a CAR holds is known from such a list without reading the CAR, and in littl
 
 import heapq
 import tempfile
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import islice
@@ -17,6 +18,8 @@ from narbor.pins.shelf import Shelf
 WIDTH: Final = 32
 _RUN: Final = 1 << 20  # digests sorted at one time
 _PIECE: Final = WIDTH << 12
+_PAGE: Final = 64  # digests read to find one
+_BYTES: Final = _PAGE * WIDTH
 _HEAD: Final = bytes((cid.SHA256, WIDTH))
 
 
@@ -71,12 +74,14 @@ def write(shelf: Shelf, file: str, digests: Iterable[bytes]) -> int:
 
 
 class Digests:
-    """A list that lies in a file."""
+    """A list that lies in a file. What begins each page is remembered once one is sought."""
 
     def __init__(self, shelf: Shelf, file: str) -> None:
         self._shelf = shelf
         self._file = file
         self._count = (shelf.size(file) or 0) // WIDTH
+        self._firsts: list[bytes] | None = None
+        self._page = (-1, b"")
 
     def __len__(self) -> int:
         return self._count
@@ -89,14 +94,14 @@ class Digests:
 
     def find(self, digest: bytes) -> int:
         """Return the place of a digest in the order; -1 if it is not in the list."""
-        low, high = 0, self._count
-        while low < high:
-            middle = (low + high) // 2
-            found = self._shelf.read(self._file, middle * WIDTH, WIDTH)
-            if found == digest:
-                return middle
-            if found < digest:
-                low = middle + 1
-            else:
-                high = middle
-        return -1
+        if self._firsts is None:
+            self._firsts = list(islice(self, 0, None, _PAGE))
+        number = bisect_right(self._firsts, digest) - 1
+        if number < 0:
+            return -1
+        if self._page[0] != number:
+            self._page = number, self._shelf.read(self._file, number * _BYTES, _BYTES)
+        at = self._page[1].find(digest)
+        while at % WIDTH and at >= 0:
+            at = self._page[1].find(digest, at + 1)
+        return -1 if at < 0 else number * _PAGE + at // WIDTH
