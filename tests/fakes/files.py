@@ -88,6 +88,9 @@ class LossyFiles:
         """Unlink a file."""
         self.happen("remove", name, b"")
 
+    def close(self) -> None:
+        """Nothing is open."""
+
 
 def survivors(log: list[Event], luck: Random) -> dict[str, bytes]:
     """Return what may be on the disk when the power fails behind the last event of `log`.

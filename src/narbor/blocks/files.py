@@ -66,6 +66,10 @@ class FileLayer(Protocol):
         """Unlink a file; absent is no error. Who has it open may read on."""
         ...
 
+    def close(self) -> None:
+        """Let go of what is open for reading; a later read opens it again."""
+        ...
+
 
 class _Appending:
     def __init__(self, path: Path, descriptor: int) -> None:

@@ -354,6 +354,7 @@ class PackStore:
                 self._pack = None
 
     def close(self) -> None:
-        """Sync, give the pack up, and close the index."""
+        """Sync, give the pack up, and close the index and all files."""
         self.close_pack()
         self.index.close()
+        self.files.close()

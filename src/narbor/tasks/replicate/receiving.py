@@ -76,6 +76,7 @@ class Receiving:
         self._clock = clock
         self._patience = patience
         self._lock = threading.Lock()
+        self._deciding = threading.Lock()
         self._library: Library | None = None
         self._sessions: dict[str, _Session] = {}
         self._jobs: dict[_Key, tuple[Future[Outcome], float]] = {}
@@ -112,7 +113,8 @@ class Receiving:
     def keep(self, sender: str, name: str, root: Cid) -> Outcome | None:
         """Keep a root with all below it; None when that takes longer: ask again."""
         key = (sender, name, root)
-        with self._lock:
+        # The other lock is held while the store is opened, which takes as long as it takes.
+        with self._deciding:
             job = self._jobs.get(key, (None, 0.0))[0]
             if job is None:
                 job = self._pool.submit(self._keep, sender, name, root)
@@ -125,7 +127,7 @@ class Receiving:
             raise
         finally:
             if job.done():
-                with self._lock:
+                with self._deciding:
                     self._jobs.pop(key, None)
         return outcome
 
@@ -164,12 +166,13 @@ class Receiving:
 
     def expire(self) -> bool:
         """Forget senders that are silent; tell whether any is left."""
-        with self._lock:
-            before = self._clock() - IDLE
-            for sender in [name for name, each in self._sessions.items() if each.at < before]:
-                self._forget(sender)
+        before = self._clock() - IDLE
+        with self._deciding:
             for key in [key for key, (job, at) in self._jobs.items() if job.done() and at < before]:
                 del self._jobs[key]
+        with self._lock:
+            for sender in [name for name, each in self._sessions.items() if each.at < before]:
+                self._forget(sender)
             self._watching = bool(self._sessions)
             return self._watching
 
