@@ -13,6 +13,8 @@ from tests.cli import program
 from tests.cli.program import Farm, Program
 from tests.cli.test_import import counts
 from tests.fakes.pinning import TOKEN, FakeService
+from tests.serve.pushing import TOKEN as TOKEN_OF_THE_LAPTOP
+from tests.serve.pushing import pushed
 
 
 @pytest.fixture
@@ -191,3 +193,21 @@ def test_a_service_that_is_slow_need_not_be_waited_for(filled: Program) -> None:
         assert "queued" in done.stderr
         (request,) = service.requests.values()
         assert request["pin"]["origins"] == ["/dns/cache.example.org/tcp/443/tls/http"]
+
+
+def test_another_narbor_is_given_the_cache(filled: Program, farm: Farm, tmp_path: Path) -> None:
+    root = published(filled)
+    (tmp_path / "over").mkdir()
+    keys = f'keys = ["{farm.key.public}"]'
+    with pushed(tmp_path / "over", more=keys) as there:
+        token = {"NARBOR_MIRROR_TOKENS": f"127.0.0.1:{there.port}={TOKEN_OF_THE_LAPTOP}"}
+        assert filled("replicate", there.url, "--check", **token).returncode == 1
+        done = filled("replicate", there.url, **token)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.split() == ["narbor/cache", root]
+        assert "3 items came in" in done.stderr
+        again = filled("--json", "replicate", there.url, **token)
+        facts = json.loads(again.stdout.splitlines()[-1])
+        assert (again.returncode, facts["sent"], facts["kept"]) == (0, 0, True)
+        assert filled("replicate", there.url).returncode == 2
+    assert filled("replicate", there.url, **token).returncode == 3

@@ -13,9 +13,11 @@ from narbor.cli.out import Bar, Out, amount
 from narbor.cli.targets import Wish
 from narbor.config import Config
 from narbor.doors.ipfs import routing
+from narbor.formats.exchange import Outcome
 from narbor.library import Library
 from narbor.names import cid
 from narbor.pins.carfolder import CarFolder
+from narbor.pins.narbor import NarborHolder
 from narbor.tasks import replicate
 from narbor.tasks.replicate import (
     Checked,
@@ -111,6 +113,8 @@ def once(config: Config, library: Library, words: Words, out: Out) -> int:
             closing(work(library, holder, order, at)) as events,
         ):
             done = _follow(events, bar, out)
+        if isinstance(holder, NarborHolder) and holder.outcome is not None:
+            _tell_outcome(holder.outcome, out)
     _tell(done, order, words, out)
     return 0 if done.whole else 1
 
@@ -194,6 +198,16 @@ def _tell(done: Done, order: Order, words: Words, out: Out) -> None:
         out.warn(f"{done.lacking:,} of {done.blocks:,} blocks lack there{_next(words)}")
     elif not done.kept and words.check:
         out.warn(f"all {done.blocks:,} blocks are there, but not kept{_next(words)}")
+
+
+def _tell_outcome(outcome: Outcome, out: Out) -> None:
+    """Say what became of a cache's items at another narbor, which has keys of its own."""
+    out.say(
+        f"there, {outcome.admitted:,} items came in, {outcome.known:,} were there, "
+        f"{outcome.failed:,} failed"
+    )
+    for each in outcome.failures[:SHOWN]:
+        out.warn(f"there: {each.what}: {each.reason}")
 
 
 def _next(words: Words) -> str:

@@ -22,6 +22,7 @@ from narbor.pins import Holder
 from narbor.pins.carfolder import CarFolder
 from narbor.pins.cars import CarFile
 from narbor.pins.kubo import KuboHolder
+from narbor.pins.narbor import NarborHolder
 from narbor.pins.service import Service
 from narbor.pins.shelf import Folder
 
@@ -80,7 +81,9 @@ def opened(config: Config, target: str, wish: Wish) -> Iterator[Holder]:
     elif what == KUBO:
         holder = KuboHolder(Kubo(target.removeprefix(f"{KUBO}:"), _options(config)))
     else:
-        raise NoTarget(f"{target}: there is no way to it yet")
+        with wiring.open_http(config) as http, closing(NarborHolder(http, target)) as narbor:
+            yield narbor
+        return
     with closing(holder):
         yield holder
 
