@@ -146,6 +146,7 @@ def test_the_nar_gives_the_rest(
     world.serve(cache)
     with worlds.agent(tmp_path, [cache], [source(world, "bad", fault)]) as agent:
         assert worlds.archive(agent, world, path) == world.archives[path]
+        assert sums(agent)["nar_items"] == 1
 
 
 def test_a_root_that_is_another_items_is_found_out(

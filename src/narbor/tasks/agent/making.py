@@ -32,6 +32,7 @@ from narbor.tasks.agent.spool import HELD, Spool
 _WORTH_A_SEED: Final = 64 << 10  # bytes that lack before relatives are read for them
 _BLOCKS: Final = "blocks"
 _SEED: Final = "seed"
+_NAR: Final = "nar"
 
 
 class NotToBeHad(Unavailable):
@@ -73,6 +74,7 @@ class Making:
         self._means = means
         self._claim = found.vouched.narinfo
         self._complaints: list[str] = []
+        self._taken = ""
 
     def start(self, threads: Executor, done: Callable[["Making"], None]) -> None:
         """Begin, on a thread of `threads`; `done` is called there in the end."""
@@ -97,6 +99,7 @@ class Making:
         for way in self._ways():
             if not self.spool.begin(way.freely):
                 break
+            self._taken = way.name
             try:
                 origin = self._means.claims.upstreams[self.found.upstream].cache.name
                 passing = self.spool.passing(way.chunks())
@@ -107,7 +110,7 @@ class Making:
                     self._distrust(error)
                 continue
             self.spool.finish()
-            self._means.counts.made(way.name, self._claim)
+            self._means.counts.made(self._taken, self._claim)
             return
         raise NotToBeHad(f"{self._claim.path}: {'; '.join(self._complaints)}")
 
@@ -132,7 +135,7 @@ class Making:
         root = root_of(self._claim)
         if root is not None:
             yield _Way(_BLOCKS, True, partial(self._blocks, root))
-        yield _Way("nar", True, partial(self._plain, 0))
+        yield _Way(_NAR, True, partial(self._plain, 0))
 
     def _seed(self, base: str, twice: bool) -> Iterator[bytes]:
         """Give the NAR of an older build; what may be given at once is looked at before."""
@@ -151,6 +154,7 @@ class Making:
                 yield chunk
         except NarborError as error:
             self._complaints.append(f"{_BLOCKS}: {error}")
+            self._taken = _NAR
             yield from self._plain(at)
 
     def _gathered(self, root: Root) -> Iterator[bytes]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Final
 
+from narbor.blocks.narbor import NoNarbor
 from narbor.errors import NarborError, Rejected
 
 FIRST_REST: Final = 1.0  # seconds aside after a failure; twice as long after the next
@@ -96,6 +97,8 @@ class Standing:
             if isinstance(error, Rejected):
                 self._lies += 1
                 rest = LIAR_REST
+            elif isinstance(error, NoNarbor):
+                rest = LIAR_REST  # it will not learn our language within minutes
             elif self._clock() < self._until:
                 rest = 0.0  # one of several requests that failed together
             else:
