@@ -21,6 +21,7 @@ class Scripted:
 
     def __init__(self, *scripts: Script, context: ssl.SSLContext | None = None) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(20)
         self._scripts = scripts
         self._context = context
         self.failed: list[BaseException] = []
@@ -36,8 +37,8 @@ class Scripted:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._listener.close()
         self._thread.join()
+        self._listener.close()
         assert not self.failed, self.failed
 
     def _run(self) -> None:
