@@ -204,10 +204,12 @@ def open_agent(config: Config) -> tuple[Agent, AgentDoor]:
     ring = keyring(config, (), said.upstreams)
     clients = {upstream_url(url): Http(_hasty(config)) for url in (*said.upstreams, *said.sources)}
     upstreams: list[Upstream] = []
+    hints: list[Upstream] = []
     sources: list[tuple[BlockSource, Callable[[], int]]] = []
     for url in map(upstream_url, said.sources):
         either = EitherSource(url, clients[url])
         sources.append((either, either.together))
+        hints.append(Upstream(HttpCache(url, clients[url]), ring))
     for url in said.upstreams:
         http = clients[upstream_url(url)]
         cache = open_upstream(url, http)
@@ -215,7 +217,7 @@ def open_agent(config: Config) -> tuple[Agent, AgentDoor]:
         if isinstance(cache, HttpCache):
             sources.append((NarborSource(http, cache.url), opening.many))
     named = {credentials.bare(url): http for url, http in clients.items()}
-    asking = opening.Asking(upstreams, sources, named)
+    asking = opening.Asking(upstreams, sources, named, hints)
     seeds = None
     if said.seeds.is_absolute():
         seeds = Seeds(NixStore(said.seeds), profile.named(config.profile))

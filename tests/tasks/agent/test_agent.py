@@ -2,6 +2,7 @@
 
 import lzma
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,28 @@ def test_without_a_root_the_nar_is_taken(tmp_path: Path, world: World, cache: Fa
         assert worlds.archive(agent, world, path) == world.archives[path]
         assert sums(agent)["nar_items"] == 1
     assert not blocks.asked
+
+
+def test_a_hint_names_the_root(tmp_path: Path, world: World, cache: FakeCache) -> None:
+    path = world.add("a", BIG)
+    world.serve(cache, roots=False)
+    with FakeCache() as hint:
+        world.serve(hint, archives=False)
+        blocks = source(world, "blocks")
+        with worlds.agent(tmp_path, [cache], [blocks], hints=[hint]) as agent:
+            assert worlds.archive(agent, world, path) == world.archives[path]
+            assert sums(agent)["blocks_items"] == 1
+
+
+def test_a_hint_is_not_believed(tmp_path: Path, world: World, cache: FakeCache) -> None:
+    one, other = world.add("one", BIG, seed=1), world.add("two", BIG, seed=2)
+    world.serve(cache, roots=False)
+    with FakeCache() as hint:
+        lie = replace(world.claims[one], extra=world.claims[other].extra)
+        hint.files[f"/{one.hash_part}.narinfo"] = narinfo.write(lie)
+        with worlds.agent(tmp_path, [cache], [source(world, "blocks")], hints=[hint]) as agent:
+            assert worlds.archive(agent, world, one) == world.archives[one]
+            assert sums(agent)["nar_items"] == 1
 
 
 @pytest.mark.parametrize("compression", ["xz", "zstd"])

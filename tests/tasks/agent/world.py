@@ -163,6 +163,7 @@ def agent(
     sources: Sequence[FakeSource] = (),
     seeds: Path | None = None,
     *,
+    hints: Sequence[FakeCache] = (),
     size: int = 1 << 40,
     held: int = HELD,
     first: float = 10.0,
@@ -173,7 +174,12 @@ def agent(
     urls = [each if isinstance(each, str) else each.url for each in caches]
     http = Http(HASTY)
     upstreams = [Upstream(HttpCache(url, http), RING) for url in urls]
-    asking = opening.Asking(upstreams, [(each, lambda: at_once) for each in sources], {"all": http})
+    asking = opening.Asking(
+        upstreams,
+        [(each, lambda: at_once) for each in sources],
+        {"all": http},
+        [Upstream(HttpCache(each.url, http), RING) for each in hints],
+    )
     nix = None if seeds is None else Seeds(NixStore(seeds), NARBOR)
     limits = Limits(size, 0, first, stall, held)
     with store.opened(folder / "agent") as library:

@@ -29,11 +29,11 @@ from narbor.names.digest import Digest
 from narbor.names.item import Item
 from narbor.net.http import Http
 from narbor.tasks.agent.archive import Archives, Root
-from narbor.tasks.agent.claims import Claims, Found
+from narbor.tasks.agent.claims import Claims, Found, root_of
 from narbor.tasks.agent.counts import Counts
 from narbor.tasks.agent.gather import Gatherer
 from narbor.tasks.agent.keeper import Keeper
-from narbor.tasks.agent.making import Making, Means, root_of
+from narbor.tasks.agent.making import Making, Means
 from narbor.tasks.agent.seeds import Seeds
 from narbor.tasks.agent.spool import HELD, Spool
 from narbor.tasks.keep.collect import Circumstances

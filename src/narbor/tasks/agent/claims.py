@@ -13,9 +13,13 @@ from concurrent.futures import TimeoutError as TimedOut
 from dataclasses import dataclass
 from typing import Final
 
+from narbor.dag import cachedir
 from narbor.errors import NarborError, Unavailable
 from narbor.formats import narinfo, vouched
+from narbor.formats.narinfo import Narinfo
 from narbor.formats.vouched import Vouched
+from narbor.names import cid
+from narbor.names.cid import Cid
 from narbor.tasks.agent.standing import Standing
 from narbor.tasks.mirror.sources import AnotherItem, Upstream
 
@@ -23,7 +27,8 @@ WAIT: Final = 5.0
 """Seconds after which the answer is no, whatever upstreams do."""
 HEDGE: Final = 0.3
 THREADS: Final = 32
-_REMEMBERED: Final = 20_000
+_HINT: Final = 1.0  # seconds that a hint is waited for
+_REMEMBERED: Final = 10_000
 _GOOD: Final = 3600.0  # seconds for which a claim is remembered
 _BAD: Final = 10.0  # ... and that nobody has one
 _UNSURE: Final = 2.0  # ... and that somebody could not be asked
@@ -46,6 +51,17 @@ class _Said:
     failed: bool
 
 
+def root_of(claim: Narinfo) -> Cid | None:
+    """Return the root of the archive that a narinfo names, None where it names none."""
+    said = next((value for name, value in claim.extra if name == cachedir.FIELD), None)
+    if said is None:
+        return None
+    try:
+        return cid.parse(said)
+    except cid.MalformedCid:
+        return None
+
+
 class Asked:
     """An upstream, its standing, and threads of its own."""
 
@@ -62,12 +78,15 @@ class Claims:
     def __init__(
         self,
         upstreams: Sequence[Asked],
+        hints: Sequence[Asked],
         store: str,
         clock: Callable[[], float],
         wait: float = WAIT,
         hedge: float = HEDGE,
     ) -> None:
+        """Ask `upstreams`; where they name no root, `hints` may, and are not believed either."""
         self.upstreams = tuple(upstreams)
+        self._hints = tuple(hints)
         self._store = store
         self._clock = clock
         self._wait = wait
@@ -118,9 +137,49 @@ class Claims:
         found = [self._next(said, deadline) for _ in begun]
         return [each.found for each in found if each is not None and each.found is not None]
 
+    def root(self, claim: Narinfo) -> Cid | None:
+        """Return the root of an archive, as its narinfo or one of the hints names it.
+
+        Nobody signs a root: what is read from it is checked against the claim.
+        """
+        said = root_of(claim)
+        if said is not None:
+            return said
+        answers: queue.SimpleQueue[Cid | None] = queue.SimpleQueue()
+
+        def ask(hint: Asked) -> None:
+            answers.put(self._hinted(hint, claim))
+
+        ready = [hint for hint in self._hints if hint.standing.ready()]
+        for hint in ready:
+            hint.threads.submit(ask, hint)
+        waited = len(ready)
+        deadline = self._clock() + _HINT
+        while waited and said is None and self._clock() < deadline:
+            try:
+                said = answers.get(timeout=max(deadline - self._clock(), 0.001))
+                waited -= 1
+            except queue.Empty:
+                break
+        return said
+
+    def _hinted(self, hint: Asked, claim: Narinfo) -> Cid | None:
+        begun = hint.standing.asked()
+        try:
+            text = hint.cache.narinfo(claim.path.hash_part)
+            hint.standing.began(begun)
+            other = None if text is None else narinfo.parse(text)
+        except Unavailable as error:
+            hint.standing.failed(error)
+            return None
+        except NarborError as error:
+            hint.standing.spoke_nonsense(error)
+            return None
+        return root_of(other) if other is not None and other.seal == claim.seal else None
+
     def close(self) -> None:
         """Let go of all threads; what is under way is not waited for."""
-        for each in self.upstreams:
+        for each in (*self.upstreams, *self._hints):
             each.threads.shutdown(wait=False, cancel_futures=True)
 
     def _remember(self, hash_part: str, found: Found | None, seconds: float) -> None:

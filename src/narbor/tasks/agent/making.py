@@ -15,12 +15,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from narbor.dag import cachedir
 from narbor.errors import NarborError, Rejected, Unavailable
 from narbor.formats import streams
-from narbor.formats.narinfo import Narinfo
 from narbor.library import Library, seal_of
-from narbor.names import cid
 from narbor.names.cid import Cid
 from narbor.names.digest import Seal
 from narbor.tasks.agent.archive import Archives, Root
@@ -132,7 +129,7 @@ class Making:
             for base in self._means.seeds.builds(self._claim):
                 freely = self._claim.seal.size > HELD
                 yield _Way(_SEED, freely, partial(self._seed, base, freely))
-        root = root_of(self._claim)
+        root = self._means.claims.root(self._claim)
         if root is not None:
             yield _Way(_BLOCKS, True, partial(self._blocks, root))
         yield _Way(_NAR, True, partial(self._plain, 0))
@@ -217,14 +214,3 @@ class Making:
             raise
         finally:
             asked.standing.gave(0, file.size, begun)
-
-
-def root_of(claim: Narinfo) -> Cid | None:
-    """Return the root of the archive that a narinfo names, None where it names none."""
-    said = next((value for name, value in claim.extra if name == cachedir.FIELD), None)
-    if said is None:
-        return None
-    try:
-        return cid.parse(said)
-    except cid.MalformedCid:
-        return None

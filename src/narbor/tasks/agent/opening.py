@@ -33,12 +33,14 @@ def many() -> int:
 class Asking:
     """Whom to ask: caches in order, and sources with how many names one request should have.
 
+    `hints` are caches that may know a root which an upstream does not name.
     `clients` speak to them, by where they are: their bytes are counted apart.
     """
 
     upstreams: Sequence[Upstream]
     sources: Sequence[tuple[BlockSource, Callable[[], int]]]
     clients: Mapping[str, Http]
+    hints: Sequence[Upstream] = ()
 
 
 def agent(
@@ -56,7 +58,8 @@ def agent(
         Lane(source, Standing(source.name, clock), LANES, together)
         for source, together in asking.sources
     ]
-    claims = Claims(upstreams, library.store, clock)
+    hints = [Asked(each, Standing(each.cache.name, clock)) for each in asking.hints]
+    claims = Claims(upstreams, hints, library.store, clock)
     gatherer = Gatherer(lanes, clock, STALL)
     parts = Parts(library, claims, gatherer, seeds, folder, at, clock, asking.clients)
     return Agent(parts, limits)

@@ -1,8 +1,8 @@
 """The bytes of one archive while it is being made: one writer, any number of readers.
 
-A small archive is kept in memory and given out when all of it was checked. A large one lies in a
-file without a name and is given out as it comes, as is a small one that takes long; but the last
-byte goes out only when the whole is what it should be. So an answer is right, or it ends short.
+A small archive is given out when all of it was checked. A large one is given out as it comes, as is
+a small one that takes long; but the last byte goes out only when the whole is what it should be. So
+an answer is right, or it ends short. What would fill the memory lies in a file without a name.
 """
 
 import os
@@ -17,6 +17,7 @@ from narbor.errors import NarborError, Unavailable
 
 HELD: Final = 16 << 20  # bytes; up to so many are checked before the first is given
 _PIECE: Final = 256 << 10
+_IN_MEMORY: Final = 1 << 20
 _SOON: Final = 4.0  # seconds in which a small one should be whole
 _TICK: Final = 0.25  # seconds; so often a reader looks whether it has waited too long
 
@@ -32,11 +33,12 @@ class Spool:
         self, size: int, folder: Path, clock: Callable[[], float], held: int = HELD
     ) -> None:
         self.size = size
+        self._held = held
         self._clock = clock
         self._changed = threading.Condition()
         self._memory = bytearray()
         self._file: int | None = None
-        if size > held:
+        if size > _IN_MEMORY:
             self._file, name = tempfile.mkstemp(prefix="spool-", dir=folder)
             # Readers may be at it when the making is over: it is closed when nobody has it.
             weakref.finalize(self, os.close, self._file)
@@ -132,7 +134,7 @@ class Spool:
     def _readable(self) -> int:
         if self._whole:
             return self._written
-        late = self._file is not None or self._clock() - self._begun >= _SOON
+        late = self.size > self._held or self._clock() - self._begun >= _SOON
         return min(self._written, self.size - 1) if self._freely and late else 0
 
     def _piece(self, start: int, stop: int) -> bytes:
