@@ -158,6 +158,8 @@ def test_calls_that_cannot_be_meant(filled: Program, tmp_path: Path) -> None:
         ("nowhere",),
         ("kubo:http://127.0.0.1:1", "--whole"),
         (str(tmp_path / "x.car"), "--what", "nothing"),
+        (str(tmp_path / "none.car"), "--check"),
+        (f"{tmp_path}/none/", "--check"),
         (str(tmp_path / "x.car"), "--since", "nothing"),
     ):
         done = filled("replicate", *words)
@@ -211,3 +213,9 @@ def test_another_narbor_is_given_the_cache(filled: Program, farm: Farm, tmp_path
         assert (again.returncode, facts["sent"], facts["kept"]) == (0, 0, True)
         assert filled("replicate", there.url).returncode == 2
     assert filled("replicate", there.url, **token).returncode == 3
+
+
+def test_the_push_of_old_is_understood(filled: Program) -> None:
+    done = filled("ipfs-mirror-push", "--ssh", "mirror.example.org", "--path", "/var/www/cache")
+    assert done.returncode == 2
+    assert "ssh -N -L" in done.stderr

@@ -1,10 +1,11 @@
-"""The commands of nixipfs-scripts under their own names, with their own flags.
+"""The commands of nixipfs-scripts and nix-ipfs under their own names, with their own flags.
 
     release-nixos             narbor release make, then collect (--gc) and publish (no --no_ipfs)
     create-channel-release    narbor release make, for one channel that the flags describe
     update-binary-cache       narbor mirror --paths-from RELEASE/store-paths
     garbage-collect           narbor collect
     create-nixipfs            narbor publish
+    ipfs-mirror-push          narbor publish, then narbor replicate to the Kubo of this machine
 
 The underscores of old are taken too. docs/guide/channels.md says what each flag has become.
 """
@@ -15,13 +16,19 @@ from pathlib import Path
 from typing import Final
 
 from narbor import config as configuration
-from narbor.cli import channels, collect, mirror, publish, release
+from narbor.cli import channels, collect, mirror, publish, release, replicate
 from narbor.cli.options import Commands, Parser, count
 from narbor.cli.out import Out
 from narbor.errors import Refused
 
 HYDRA: Final = "https://hydra.nixos.org"
 CACHE: Final = "https://cache.nixos.org"
+HERE: Final = ("127.0.0.1", "localhost", "::1")
+KUBO: Final = "kubo:http://127.0.0.1:5001"
+
+
+class OverThere(Refused):
+    """A node of another machine is meant, whose RPC is not to be had without further ado."""
 
 
 class NoRelease(Refused):
@@ -36,6 +43,7 @@ def add(commands: Commands) -> None:
         ("update-binary-cache", _add_update, update),
         ("garbage-collect", _add_garbage, garbage),
         ("create-nixipfs", _add_nixipfs, nixipfs),
+        ("ipfs-mirror-push", _add_push, push),
     ):
         parser = commands.add_parser(name, aliases=[name.replace("-", "_")])
         fill(parser)
@@ -88,6 +96,11 @@ def _ipfs(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_push(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--ssh", metavar="HOST", default=HERE[0], help="the machine of the node")
+    parser.add_argument("--path", metavar="DIR", help="not needed: the store is published")
+
+
 def nixos(args: argparse.Namespace, out: Out) -> int:
     """Make all releases; then collect with --gc, and publish unless told not to."""
     config = configuration.load(args.home or args.dir, args.config)
@@ -138,6 +151,18 @@ def nixipfs(args: argparse.Namespace, out: Out) -> int:
     """Put the cache under one name."""
     _became(out, "publish", ipfsapi=args.ipfsapi)
     return _call(publish.add, "publish", args, args.dir)
+
+
+def push(args: argparse.Namespace, out: Out) -> int:
+    """Publish the cache, and give it to the Kubo of this machine."""
+    if args.ssh not in HERE:
+        raise OverThere(
+            f"nobody logs in on {args.ssh} any more: forward its RPC, "
+            f"`ssh -N -L 5001:127.0.0.1:5001 {args.ssh}`, then `narbor replicate {KUBO}`"
+        )
+    _became(out, f"replicate {KUBO}", path=args.path)
+    code = _call(publish.add, "publish", args, None)
+    return code or _call(replicate.add, "replicate", args, None, [KUBO])
 
 
 def _call(

@@ -72,6 +72,8 @@ def kind(target: str) -> str:
 def opened(config: Config, target: str, wish: Wish) -> Iterator[Holder]:
     """Open a target, and close it in the end; raises NoTarget, and what the target raises."""
     what = kind(target)
+    if wish.thorough and what in (FOLDER, FILE) and not Path(target).exists():
+        raise NoTarget(f"{target} is not there: `narbor replicate {target}` makes it")
     if what in (FOLDER, FILE):
         holder = _cars(Path(target), what, wish)
     elif wish.since is not None or wish.afresh:

@@ -459,6 +459,20 @@ def test_a_cache_that_lacks_a_leaf_gives_the_other_items(tmp_path: Path) -> None
         assert len(list(library.items())) == 2
 
 
+def test_whatever_lacks_it_is_said_and_a_second_car_makes_it_whole(tmp_path: Path) -> None:
+    root, blocks = made(tmp_path / "one", 2)
+    for number, lost in enumerate(sorted(blocks)):
+        some = {name: data for name, data in blocks.items() if name != lost}
+        with opened(tmp_path / f"two-{number}") as library:
+            events = taken(library, car_of(some, root))
+            assert only(Absent, events) == [Absent(root, lost)]
+            assert only(Unkept, events) == [Unkept(cid.text(root), root, 1)]
+            events = taken(library, car_of({lost: blocks[lost]}, root))
+            assert only(KeptRoot, events)[0].whole
+            assert len(list(library.items())) == 2
+            assert published(library).root == root
+
+
 def test_items_of_another_profile_are_cut_anew(tmp_path: Path) -> None:
     with opened(tmp_path / "one", UNIXFS) as library:
         content = file_nar(Random(1).randbytes(2_500_000))

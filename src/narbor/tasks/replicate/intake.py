@@ -12,7 +12,7 @@ from typing import Final
 
 from narbor.blocks import BlockDamaged, BlockMissing
 from narbor.dag import cachedir, walk
-from narbor.errors import NarborError, Rejected
+from narbor.errors import NarborError, Refused, Rejected
 from narbor.formats import hamt, ipld, narinfo
 from narbor.formats.narinfo import Narinfo
 from narbor.formats.streams import decompress, limited
@@ -25,6 +25,8 @@ from narbor.names.keys import Keyring
 from narbor.names.storepath import StorePath
 
 CLAIM: Final = b".narinfo"
+MOST_NAMES: Final = 4_000_000
+MOST_REFERENCES: Final = 40_000_000
 _COMMIT_ITEMS: Final = 256
 _COMMIT_BYTES: Final = 128 << 20
 _BATCH: Final = 500
@@ -37,6 +39,10 @@ class NoArchive(Rejected):
 
 class Misplaced(Rejected):
     """A narinfo stands under a name that is not its item's."""
+
+
+class TooMany(Refused):
+    """A directory is larger than any cache."""
 
 
 class OtherStore(Rejected):
@@ -162,13 +168,19 @@ class _Intake:
         self._origin = origin
         self._get = _getter(library)
         self._claims: dict[str, _Claim] = {}
+        self._spelt: dict[str, str] = {}
+        self._references = 0
         self._failed = self._admitted = 0
         self._waiting = self._waiting_bytes = 0
 
     def all(self, spare: Callable[[Iterable[str]], None], pin: bool) -> Generator[Event]:
         """Do the whole."""
         library = self._library
-        yield from self._read()
+        try:
+            yield from self._read()
+        except _LOST as error:
+            # Without the directory's own nodes it is not known what is in it.
+            yield self._fail("the directory", error)
         known = self._known(spare)
         yield Found(len(self._claims), len(known))
         references = {base: claim.references for base, claim in self._claims.items()}
@@ -194,9 +206,22 @@ class _Intake:
                     if link.name != claim.path.hash_part.encode() + CLAIM:
                         # Nix asks by this name: the claim would never be found under another.
                         raise Misplaced(f"it speaks of {claim.path}")
-                    self._claims[claim.path.base] = _Claim(link.cid, claim.path, claim.references)
+                    self._remember(link.cid, claim)
                 except _LOST as error:
                     yield self._fail(link.name.decode(errors="backslashreplace"), error)
+
+    def _remember(self, text: Cid, claim: Narinfo) -> None:
+        """Keep what is needed of a claim; each base name is held once."""
+        spelt = self._spelt
+        references = tuple(spelt.setdefault(base, base) for base in claim.references)
+        self._claims[spelt.setdefault(claim.path.base, claim.path.base)] = _Claim(
+            text, claim.path, references
+        )
+        self._references += len(references)
+        if len(spelt) > MOST_NAMES or self._references > MOST_REFERENCES:
+            raise TooMany(
+                f"it speaks of more than {MOST_NAMES:,} items, or of {MOST_REFERENCES:,} references"
+            )
 
     def _parse(self, text: Cid) -> Narinfo:
         chunks = limited(self._library.content(text), narinfo.LONGEST)
