@@ -386,9 +386,13 @@ def alive(name: str) -> bool:
 
 
 def _begun(pid: int) -> str:
-    """Return when a process began, in the kernel's ticks: numbers of processes come again."""
+    """Return when a process began, in the kernel's ticks: numbers of processes come again.
+
+    "" for one that has ended, also where nobody has taken note of it yet (a zombie).
+    """
     try:
         text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
     except OSError:
         return ""
-    return text.rpartition(")")[2].split()[19]
+    fields = text.rpartition(")")[2].split()
+    return "" if fields[0] in "ZX" else fields[19]

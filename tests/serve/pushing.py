@@ -58,21 +58,23 @@ class Pushed:
         self.process.wait()
 
 
-def configured(folder: Path, more: str = "") -> Path:
+def configured(folder: Path, more: str = "", min_free: str = "0") -> Path:
     """Make a home that takes what the laptop pushes; return it."""
     home = folder / "home"
     home.mkdir(exist_ok=True)
     (folder / "laptop.token").write_text(TOKEN + "\n")
-    lines = f'min-free = 0\n{more}\n[serve]\npush-tokens = {{ {SENDER} = "../laptop.token" }}\n'
-    (home / "narbor.toml").write_text(lines)
+    tokens = f'[serve]\npush-tokens = {{ {SENDER} = "../laptop.token" }}\n'
+    (home / "narbor.toml").write_text(f'min-free = "{min_free}"\n{more}\n{tokens}')
     wiring.open_library(Config(home=home), write=True).close()
     return home
 
 
 @contextlib.contextmanager
-def pushed(folder: Path, tls: bool = False, workers: int = 1, more: str = "") -> Iterator[Pushed]:
+def pushed(
+    folder: Path, tls: bool = False, workers: int = 1, more: str = "", min_free: str = "0"
+) -> Iterator[Pushed]:
     """Run `narbor serve` over a home in `folder`, which is made where there is none."""
-    home, port = configured(folder, more), free_port()
+    home, port = configured(folder, more, min_free), free_port()
     argv = [sys.executable, "-m", "narbor", "--home", str(home), "serve"]
     argv += ["--listen", f"127.0.0.1:{port}", "--workers", str(workers)]
     pem = certificate.make(folder / "cert.pem") if tls else None
