@@ -3,10 +3,11 @@
 A store of blocks is a set: each block is found by its CID, and putting it twice is putting it once.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol, runtime_checkable
 
 from narbor.errors import Unavailable
+from narbor.formats.exchange import Stretch
 from narbor.names import cid
 from narbor.names.cid import Cid
 
@@ -73,4 +74,15 @@ class BlockSource(Protocol):
         Raises Unavailable when it cannot go on, Refused when it will not without credentials or
         does not speak our language, Rejected for answers that cannot be what was asked for.
         """
+        ...
+
+
+@runtime_checkable
+class ThinSource(Protocol):
+    """A source that gives blocks as differences to others, where the asker has some like them."""
+
+    def resembling(
+        self, stretches: Iterable[Stretch], get: Callable[[Cid], bytes]
+    ) -> Iterator[tuple[Cid, bytes]]:
+        """Give what is wanted as `BlockSource.fetch` does; `get` gives blocks of the basis."""
         ...

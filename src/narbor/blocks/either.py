@@ -3,12 +3,13 @@
 Which of the two it is shows when it is first asked, and stays so.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Final
 
 from narbor.blocks.gateway import GatewaySource
 from narbor.blocks.narbor import NarborSource, NoNarbor
+from narbor.formats.exchange import Stretch
 from narbor.names.cid import Cid
 from narbor.net.http import Failing, Http
 
@@ -47,6 +48,16 @@ class EitherSource:
             return
         self._known = self._narbor
         yield from chain(() if first is None else (first,), blocks)
+
+    def resembling(
+        self, stretches: Iterable[Stretch], get: Callable[[Cid], bytes]
+    ) -> Iterator[tuple[Cid, bytes]]:
+        """Give what is wanted, out of a narbor as differences to what is like it."""
+        asked = list(stretches)
+        if self._known is self._narbor:
+            yield from self._narbor.resembling(asked, get)
+        else:
+            yield from self.fetch([name for each in asked for name in each.wanted])
 
     def _first(self, names: Sequence[Cid]) -> Iterator[tuple[Cid, bytes]]:
         for block in self._gateway.fetch(names):

@@ -33,6 +33,7 @@ from narbor.tasks.agent.claims import Claims, Found, root_of
 from narbor.tasks.agent.counts import Counts
 from narbor.tasks.agent.gather import Gatherer
 from narbor.tasks.agent.keeper import Keeper
+from narbor.tasks.agent.kin import Family, Kin
 from narbor.tasks.agent.making import Making, Means
 from narbor.tasks.agent.seeds import Seeds
 from narbor.tasks.agent.spool import HELD, Spool
@@ -94,9 +95,10 @@ class Agent:
         self._begun = parts.clock()
         self._counts = Counts()
         self._archives = Archives(parts.library.blocks, parts.gatherer)
+        self._family = Family(parts.library, parts.seeds)
         self._lock = threading.Lock()
         self._turn = threading.Lock()
-        self._lately: OrderedDict[Root, float] = OrderedDict()
+        self._lately: OrderedDict[Root, tuple[float, Narinfo]] = OrderedDict()
         self._makings: dict[str, Making] = {}
         self._made: list[str] = []
         self._makers = ThreadPoolExecutor(_MAKERS, thread_name_prefix="maker")
@@ -107,6 +109,7 @@ class Agent:
             self._archives,
             parts.seeds,
             self._counts,
+            self._family,
             self._ahead,
             limits.min_free,
         )
@@ -163,22 +166,29 @@ class Agent:
         if root is None or (seeds is not None and seeds.knows(claim)):
             return
         with self._lock:
-            self._lately[root, claim.seal.size] = self._clock()
+            self._lately[root, claim.seal.size] = (self._clock(), claim)
             while len(self._lately) > 16 * _TOGETHER:
                 self._lately.popitem(last=False)
 
-    def _ahead(self, root: Root) -> None:
+    def _ahead(self, root: Root, kin: Kin | None) -> None:
         """Have the nodes of an archive here, and with them those that are likely to be next."""
         with self._turn:
             oldest = self._clock() - _LATELY
+            found = {} if kin is None else {root[0]: kin}
+            batch = [root]
+            others: list[tuple[Root, Narinfo]] = []
             with self._lock:
                 self._lately.pop(root, None)
-                batch = [root]
-                while self._lately and len(batch) < _TOGETHER:
-                    other, noted = self._lately.popitem(last=False)
+                while self._lately and len(others) < _TOGETHER:
+                    other, (noted, claim) = self._lately.popitem(last=False)
                     if noted >= oldest:
-                        batch.append(other)
-            self._archives.nodes(batch)
+                        others.append((other, claim))
+            for other, claim in others:
+                batch.append(other)
+                near = self._family.near(claim)
+                if near is not None:
+                    found[other[0]] = near
+            self._archives.nodes(batch, found)
 
     def _own(self, item: Item, start: int, stop: int) -> Iterator[bytes]:
         """Read an archive that is here; where it turns out to be damaged, it is fetched anew."""
@@ -235,6 +245,7 @@ class Agent:
             else:
                 del self._makings[base]
         if making.spool.whole:
+            self._family.add(base)
             self._keeper.admitted(base)
 
     def _committed(self) -> None:

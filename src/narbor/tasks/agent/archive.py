@@ -5,8 +5,9 @@ requests ahead, while the bytes are given in order. A node is believed no furthe
 up to what its parent said, so a DAG that lies costs no more than an archive of its size may.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain, islice
 from typing import Final
 
 from narbor.blocks import BlockMissing
@@ -17,7 +18,8 @@ from narbor.errors import NarborError, Rejected
 from narbor.formats import unixfs
 from narbor.names import cid
 from narbor.names.cid import Cid
-from narbor.tasks.agent.gather import Block, BlocksLost, Gatherer
+from narbor.tasks.agent.gather import Block, BlocksLost, Gatherer, Likeness
+from narbor.tasks.agent.kin import Basis, Kin
 
 Root = tuple[Cid, int]
 """An archive's root, and how many bytes the archive has."""
@@ -39,17 +41,17 @@ class Archives:
         self._store = store
         self._gatherer = gatherer
 
-    def nodes(self, roots: Sequence[Root]) -> None:
+    def nodes(self, roots: Sequence[Root], kin: Mapping[Cid, Kin]) -> None:
         """Have the nodes of these archives here, as far as they can be had.
 
-        What lacks in the end is found out by who reads. Blocks are kept under an admission that the
-        caller has open.
+        `kin` has relatives of some, by the root. What lacks in the end is found out by who reads.
+        Blocks are kept under an admission that the caller has open.
         """
         level, budget = dict(roots), dict.fromkeys((root for root, _ in roots), 0)
         owner = {root: root for root, _ in roots}
         limits = {root: size + _SPARE for root, size in roots}
         while level:
-            self._bring(level)
+            self._bring(level, {name: kin[owner[name]] for name in level if owner[name] in kin})
             below: dict[Cid, int] = {}
             for name, size in level.items():
                 root = owner[name]
@@ -64,15 +66,22 @@ class Archives:
                     owner.setdefault(child, root)
             level = below
 
-    def _bring(self, level: dict[Cid, int]) -> None:
+    def _bring(self, level: dict[Cid, int], kin: Mapping[Cid, Kin]) -> None:
         names = [name for name in level if cid.inlined(name) is None]
         lacking = self._store.missing(names)
         wanted = [(name, 0) for name in names if name in lacking]
+        basis = {name: each.nodes for name, each in kin.items()}
+        blocks = dict(chain.from_iterable(each.blocks.items() for each in kin.values()))
+        likeness = Likeness(basis, partial(self._alike, blocks))
         try:
-            for came in self._gatherer.gather(wanted) if wanted else ():
+            for came in self._gatherer.gather(wanted, likeness) if wanted else ():
                 self._store.put_many(came)
         except BlocksLost:
             return  # others of the level are here, and other archives need them
+
+    def _alike(self, blocks: Mapping[Cid, bytes], name: Cid) -> bytes:
+        block = blocks.get(name)
+        return self._need(name) if block is None else block
 
     def _node(self, name: Cid) -> bytes | None:
         content = cid.inlined(name)
@@ -116,12 +125,17 @@ class Archives:
         absent = self._store.missing(leaves)
         return {name: size for name, size in leaves.items() if name in absent}
 
-    def read(self, pieces: Sequence[Piece], lacking: dict[Cid, int]) -> Iterator[bytes]:
+    def read(
+        self, pieces: Sequence[Piece], lacking: dict[Cid, int], basis: Basis
+    ) -> Iterator[bytes]:
         """Give the bytes that a splice stands for; leaves that lack are gathered meanwhile.
+
+        `basis` says what is here and like some of them.
 
         Raises BlocksLost, and what the store raises.
         """
-        came = self._gatherer.gather(tuple(lacking.items()))
+        likeness = Likeness(basis, self._need)
+        came = self._gatherer.gather(tuple(lacking.items()), likeness)
         absent = set(lacking)
         rest = iter(pieces)
         while batch := list(islice(rest, _BATCH)):

@@ -12,14 +12,15 @@ is handed over in the caller's thread; requests under way bound what waits for i
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Final
 
-from narbor.blocks import BlockSource
+from narbor.blocks import BlockSource, ThinSource
 from narbor.errors import NarborError, Rejected, Unavailable
+from narbor.formats.exchange import Stretch
 from narbor.names import cid
 from narbor.names.cid import Cid
 from narbor.tasks.agent.standing import Standing
@@ -27,6 +28,18 @@ from narbor.tasks.agent.standing import Standing
 Block = tuple[Cid, bytes]
 Wanted = tuple[Cid, int]
 """A block's name and its size; 0 where nobody knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """What wanted blocks are like: blocks that are here, and how to get these.
+
+    `get` raises Unavailable for a block that is not here after all.
+    """
+
+    basis: Mapping[Cid, tuple[Cid, ...]]
+    get: Callable[[Cid], bytes]
+
 
 _LARGEST: Final = 4 << 20  # bytes asked for in one request
 _SOONEST: Final = 0.25  # seconds before names are asked for elsewhere too
@@ -123,12 +136,15 @@ class Gatherer:
         self._clock = clock
         self._stall = stall
 
-    def gather(self, wanted: Sequence[Wanted]) -> Iterator[list[Block]]:
+    def gather(
+        self, wanted: Sequence[Wanted], likeness: Likeness | None = None
+    ) -> Iterator[list[Block]]:
         """Give all of these blocks, checked, in about the order asked for, some at a time.
 
-        Raises BlocksLost when the rest cannot be had; what came before has been given.
+        Whoever can gives differences to what is here and `likeness` says to be like them. Raises
+        BlocksLost when the rest cannot be had; what came before has been given.
         """
-        run = _Run(self.lanes, dict.fromkeys(wanted), self._clock, self._stall)
+        run = _Run(self.lanes, dict.fromkeys(wanted), likeness, self._clock, self._stall)
         try:
             yield from run.all()
         finally:
@@ -147,10 +163,12 @@ class _Run:
         self,
         lanes: Sequence[Lane],
         wanted: "dict[Wanted, None]",
+        likeness: "Likeness | None",
         clock: Callable[[], float],
         stall: float,
     ) -> None:
         self.over = False
+        self._likeness = likeness
         self._lanes = lanes
         self._names = {name: _Name(size) for name, size in wanted}
         self._waiting: deque[Cid] = deque(self._names)
@@ -235,7 +253,7 @@ class _Run:
         error: NarborError | None = None
         left = set(names)
         try:
-            with closing(_drawn(lane.source.fetch(names))) as blocks:
+            with closing(_drawn(self._fetched(lane.source, names))) as blocks:
                 for name, block in blocks:
                     if not count:
                         standing.began(begun)
@@ -256,6 +274,16 @@ class _Run:
             self._events.put(_Over(asking, error))
         if error is None and not self.over:
             standing.looked(count, len(left))
+
+    def _fetched(self, source: BlockSource, names: list[Cid]) -> Iterator[Block]:
+        likeness = self._likeness
+        if likeness is None or not isinstance(source, ThinSource):
+            return source.fetch(names)
+        grouped: dict[tuple[Cid, ...], list[Cid]] = {}
+        for name in names:
+            grouped.setdefault(likeness.basis.get(name, ()), []).append(name)
+        stretches = [Stretch(tuple(wanted), basis) for basis, wanted in grouped.items()]
+        return source.resembling(stretches, likeness.get)
 
     def _take(self) -> list[Block]:
         """Wait for news, and take all there is."""

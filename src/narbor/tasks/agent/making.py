@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from narbor.dag.splice import Piece
 from narbor.errors import NarborError, Rejected, Unavailable
 from narbor.formats import streams
 from narbor.library import Library, seal_of
@@ -23,10 +24,10 @@ from narbor.names.digest import Seal
 from narbor.tasks.agent.archive import Archives, Root
 from narbor.tasks.agent.claims import Claims, Found
 from narbor.tasks.agent.counts import Counts
+from narbor.tasks.agent.kin import Basis, Family, Kin
 from narbor.tasks.agent.seeds import Seeds
 from narbor.tasks.agent.spool import HELD, Spool
 
-_WORTH_A_SEED: Final = 64 << 10  # bytes that lack before relatives are read for them
 _BLOCKS: Final = "blocks"
 _SEED: Final = "seed"
 _NAR: Final = "nar"
@@ -49,7 +50,8 @@ class Means:
     archives: Archives
     seeds: Seeds | None
     counts: Counts
-    ahead: Callable[[Root], None]
+    family: Family
+    ahead: Callable[[Root, Kin | None], None]
     min_free: int
 
 
@@ -155,28 +157,35 @@ class Making:
             yield from self._plain(at)
 
     def _gathered(self, root: Root) -> Iterator[bytes]:
-        archives = self._means.archives
-        self._means.ahead(root)
-        pieces = archives.pieces(root)
-        lacking = archives.lacking(pieces)
-        if sum(lacking.values()) >= _WORTH_A_SEED:
-            lacking = self._relatives(lacking)
-        yield from archives.read(pieces, lacking)
+        means = self._means
+        kin = means.family.of(self._claim)
+        means.ahead(root, kin)
+        pieces = means.archives.pieces(root)
+        lacking = means.archives.lacking(pieces)
+        basis: Basis = {}
+        if kin is not None and lacking:
+            lacking, basis = self._from_kin(kin, pieces, lacking)
+        yield from means.archives.read(pieces, lacking, basis)
 
-    def _relatives(self, lacking: dict[Cid, int]) -> dict[Cid, int]:
-        """Take what relatives in the local store have; return what lacks still."""
-        seeds, library = self._means.seeds, self._means.library
-        for base in seeds.relatives(self._claim) if seeds is not None else ():
-            try:
-                assert seeds is not None
-                size = seeds.leaves(base, lacking, library.blocks.put_many)
-            except NarborError as error:
-                self._complaints.append(f"{_SEED}: {error}")
-                continue
-            self._means.counts.seeded(size)
-            absent = library.blocks.missing(lacking)
-            lacking = {name: length for name, length in lacking.items() if name in absent}
-        return lacking
+    def _from_kin(
+        self, kin: Kin, pieces: list[Piece], lacking: dict[Cid, int]
+    ) -> tuple[dict[Cid, int], Basis]:
+        """Take what a relative has; return what lacks still, and what here is like that."""
+        shared = {leaf.cid for leaf in kin.leaves} & lacking.keys()
+        rest = {name: size for name, size in lacking.items() if name not in shared}
+        basis = kin.resembling(pieces, rest)
+        if kin.seed is None:
+            return rest, basis
+        library, seeds = self._means.library, self._means.seeds
+        assert seeds is not None
+        wanted = shared.union(*basis.values())
+        try:
+            seeds.leaves(kin.seed, wanted, library.blocks.put_many)
+        except NarborError as error:
+            self._complaints.append(f"{_SEED}: {error}")
+        absent = library.blocks.missing(lacking)
+        self._means.counts.seeded(sum(lacking[name] for name in shared - absent))
+        return {name: size for name, size in lacking.items() if name in absent}, basis
 
     def _plain(self, start: int) -> Iterator[bytes]:
         """Give the NAR from `start` on, as upstreams serve it whole."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Container, Iterator
 from itertools import islice
 from typing import Final
 
+from narbor.dag.build import build
 from narbor.dag.cut import Cutter
 from narbor.dag.graft import graft
 from narbor.dag.profile import Profile
@@ -87,6 +88,19 @@ class Seeds:
             :_MOST
         ]
 
+    def size(self, base: str) -> int:
+        """Return the size of an item's NAR; raises Unreadable, NotAnArchive."""
+        return self._store.size(base)
+
+    def outline(self, base: str) -> tuple[Cid, dict[Cid, bytes]]:
+        """Return the root that an item's archive would have here, and all nodes; no leaves.
+
+        Raises Unreadable, NotAnArchive.
+        """
+        sink = _Outline()
+        roots = build(self._store.events(base), sink, self._profile)
+        return roots.archive, sink.nodes
+
     def leaves(
         self, base: str, wanted: Container[Cid], put: Callable[[list[tuple[Cid, bytes]]], None]
     ) -> int:
@@ -107,6 +121,29 @@ class Seeds:
                 name = cid.raw(piece) if len(piece) > inline else None
                 if name is not None and name in wanted:
                     yield name, piece
+
+
+class _Outline:
+    """A sink that names leaves, and keeps nodes only."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[Cid, bytes] = {}
+        self._leaves: list[Cid] = []
+
+    def leaf(self, content: bytes) -> int:
+        """Name a leaf."""
+        self._leaves.append(cid.raw(content))
+        return len(self._leaves) - 1
+
+    def leaves(self) -> list[Cid]:
+        """Return all names."""
+        return self._leaves
+
+    def node(self, block: bytes) -> Cid:
+        """Keep a node."""
+        name = cid.node(block)
+        self.nodes[name] = block
+        return name
 
 
 def family(name: str) -> tuple[str, str]:
