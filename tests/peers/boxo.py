@@ -74,7 +74,8 @@ class Peer:
 
     def imports(self, chunks: Iterable[bytes]) -> Imported:
         """Hand it a CAR."""
-        said = self._ask("POST", "/import", content=b"".join(chunks))
+        # In one body of a known length or in pieces: the peer reads both as they come.
+        said = self._ask("POST", "/import", content=chunks)
         return Imported(tuple(said["roots"]), said["blocks"], said["bytes"])
 
     def pin(self, cid: str, seconds: float = _PATIENCE) -> Counted:
@@ -120,7 +121,9 @@ class Peer:
         said: dict[str, Any] = self._ask("GET", "/stats")
         return said
 
-    def _ask(self, method: str, path: str, content: bytes = b"", **query: str) -> Any:
+    def _ask(
+        self, method: str, path: str, content: bytes | Iterable[bytes] = b"", **query: str
+    ) -> Any:
         url = self.admin + path
         # The peer has its own limit, and says more than a client that gave up.
         answer = httpx.request(

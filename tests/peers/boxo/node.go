@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/ipfs/boxo/bitswap"
 	"github.com/ipfs/boxo/bitswap/client"
@@ -122,9 +123,21 @@ func (n *node) startExchange(ctx context.Context, router router) error {
 		return err
 	}
 	n.exchange = bitswap.New(ctx, both, finder, n.blocks,
-		bitswap.WithClientOption(client.WithDefaultProviderQueryManager(false)))
+		bitswap.WithClientOption(client.WithDefaultProviderQueryManager(false)),
+		bitswap.WithClientOption(client.WithDontHaveTimeoutConfig(patient())))
 	n.closers = append(n.closers, func() error { finder.Close(); return nil }, n.exchange.Close)
 	return nil
+}
+
+// patient waits for who is slow. By default a peer that takes twice as long as before (50 ms is
+// enough) counts as one that has not got the block; with one peer alone, on a busy machine, the
+// session has then nobody left to ask, and stands still for minutes.
+func patient() *client.DontHaveTimeoutConfig {
+	config := client.DefaultDontHaveTimeoutConfig()
+	config.MinTimeout = 20 * time.Second
+	config.DontHaveTimeout = config.MinTimeout
+	config.MaxTimeout = 2 * config.MinTimeout
+	return config
 }
 
 // dag reads nodes from what is here, and with fetch from everybody else as well.
