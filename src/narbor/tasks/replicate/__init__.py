@@ -216,7 +216,10 @@ class _Run:
         blocks = lacks = mended = 0
         for names, lacking in self._batches(base, there):
             blocks += len(names)
-            if mend:
+            if mend and lacking:
+                # Who lists what it has may remember more than that: asked, it looks.
+                absent = self._holder.missing(lacking)
+                lacking = [name for name in lacking if name in absent]
                 self._take(lacking)
             yield from (Lacking(name, mend) for name in lacking)
             mended += len(lacking) if mend else 0
