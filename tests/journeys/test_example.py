@@ -140,10 +140,17 @@ def test_nix_subscribes_and_installs(deployed: Deployed, tmp_path: Path) -> None
 
 def test_the_gateway_is_a_cache_too(deployed: Deployed, tmp_path: Path) -> None:
     machine = nix(deployed, tmp_path)
-    root = deployed.narbor("publish", "-q").stdout.strip()
+    root, name = deployed.narbor("publish", "-q").stdout.split()
     top = deployed.builds.path("top")
     machine.run("nix", "copy", "--from", f"{deployed.url}/ipfs/{root}", top)
     machine.run("nix", "store", "verify", "--recursive", "--sigs-needed", "1", top)
+    with deployed.client() as client:
+        for newest in (name, "cache.example.org"):
+            answer = client.get(f"/ipns/{newest}/nix-cache-info")
+            assert answer.headers["x-ipfs-roots"].startswith(root)
+        found = client.get(f"/routing/v1/providers/{root}").json()["Providers"]
+        port = httpx.URL(deployed.url).port
+        assert found[0]["Addrs"] == [f"/dns/localhost/tcp/{port}/tls/http"]
 
 
 def test_a_release_goes_to_the_gateway_when_it_is_made(deployed: Deployed) -> None:

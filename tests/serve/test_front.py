@@ -225,7 +225,7 @@ class Abrupt:
 
     front: Front
 
-    def elsewhere(self, head: bytes) -> bool:
+    def elsewhere(self, held: bytes, end: int) -> bool:
         """Know no hosts."""
         return False
 

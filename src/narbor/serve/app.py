@@ -140,11 +140,12 @@ class App:
         """Let a front open and close with this application."""
         self._front = front
 
-    def elsewhere(self, head: bytes) -> bool:
-        """Tell whether the head of a request names a host with answers of its own."""
-        return bool(self._hosts) and self._hosts.special(
-            {name.lower().decode(): value.decode("latin-1") for name, value in _HOST.findall(head)}
-        )
+    def elsewhere(self, held: bytes, end: int) -> bool:
+        """Tell whether a request, whose head ends there, names a host with answers of its own."""
+        if not self._hosts:
+            return False
+        named = _HOST.findall(held, 0, end)
+        return self._hosts.special({n.lower().decode(): v.decode("latin-1") for n, v in named})
 
     def tunnels(self, target: str, here: str) -> bool:
         """Tell whether a client may ask for a tunnel to HOST:PORT: it leads to nobody but us.

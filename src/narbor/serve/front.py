@@ -55,8 +55,8 @@ class Application(Protocol):
         """Answer one request, as ASGI."""
         ...
 
-    def elsewhere(self, head: bytes) -> bool:
-        """Tell whether the head of a request names a host with answers of its own."""
+    def elsewhere(self, held: bytes, end: int) -> bool:
+        """Tell whether a request, whose head ends there, names a host with answers of its own."""
         ...
 
     def tunnels(self, target: str, here: str) -> bool:
@@ -251,7 +251,7 @@ class Connection(asyncio.Protocol):
         end = held.find(b"\r\n\r\n") if plain is not None else -1
         if plain is None or end < 0 or _SPECIAL.search(held, 0, end + 2) is not None:
             return False
-        if self._front.app.elsewhere(held[:end]):
+        if self._front.app.elsewhere(held, end):
             return False
         kept = self._front.app.hot(plain[2].decode("ascii"))
         if kept is None:
