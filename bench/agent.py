@@ -1,8 +1,9 @@
 """An update through `narbor agent`, in bytes that pass the wire, against stock Nix.
 
-Input: the Debian world of tests/world, two generations of 130 items of which 119 are other items in
-the second, though next to nothing but references differs. Both are mirrored by `narbor mirror` and
-served by `narbor serve`. A machine with Nix 2.34 has the first generation and takes the second:
+Inputs: the Debian world of tests/world, two generations of 130 items of which 119 are other items
+in the second, though next to nothing but references differs; and the real update of
+bench/updates.py. Both states are mirrored by `narbor mirror` and served by `narbor serve`. A
+machine with Nix 2.34 has the first and takes the second:
 straight from the server (NARs in zstd), and through an agent. All bytes between the server and
 whoever asks it are counted in both directions, heads and narinfos too (bench/counted.py).
 
@@ -17,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from bench import updates
 from bench.counted import Counted
 from bench.measure import Row
 from tests.peers import servers, suite
@@ -24,11 +26,21 @@ from tests.world import world as worlds
 from tests.world.world import World
 
 NIX: Final = "nix 2.34"
-BAR: Final = 1.0  # percent
+REBUILT: Final = 1.0  # percent
+UPDATED: Final = 10.0
 
 
-def rows(world: World, folder: Path) -> Iterator[Row]:
+def rows(folder: Path) -> Iterator[Row]:
     """Measure in `folder`."""
+    yield from _rows(worlds.prepare(), folder / "rebuilt", "a rebuild", REBUILT)
+    update = updates.prepare()
+    ends = ({"world": update.before}, {"world": update.after})
+    world = World(update.folder, update.public_key, ends)
+    yield from _rows(world, folder / "updated", "a real update", UPDATED)
+
+
+def _rows(world: World, folder: Path, what: str, bar: float) -> Iterator[Row]:
+    folder.mkdir()
     narbor = servers.Narbor(folder / "home")
     for generation in world.generations:
         source = str(world.cache("zstd"))
@@ -40,16 +52,16 @@ def rows(world: World, folder: Path) -> Iterator[Row]:
         line.taken()
         stock.run("nix", "copy", "--from", line.url, new)
         plain = line.taken()
-        for what, seeded in (("the local store", True), ("its own store alone", False)):
+        for whence, seeded in (("the local store", True), ("its own store alone", False)):
             moved = _updated(world, folder / f"seeded-{seeded}", line, (old, new), seeded)
             share = 100 * moved / plain
             yield Row(
-                f"bytes of an update of 119 items, out of {what}",
+                f"bytes of {what} through the agent, out of {whence}",
                 f"{moved / 1e3:,.0f} kB",
                 f"nix copy, zstd: {plain / 1e6:,.1f} MB",
                 share,
-                f"<= {BAR:g} %",
-                BAR / share,
+                f"<= {bar:g} %",
+                bar / share,
             )
 
 
@@ -70,7 +82,7 @@ def _updated(
 
 
 def _machine(world: World, state: Path) -> suite.Machine:
-    machine = suite.Machine(suite.need(NIX), state, {world.folder / "source": "/world"})
+    machine = suite.Machine(suite.need(NIX), state, {})
     machine.configure(trusted_public_keys=world.public_key, require_sigs="true")
     return machine
 
@@ -87,5 +99,5 @@ def _agent(world: World, home: Path, upstream: str, seeds: Path) -> Iterator[ser
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="narbor-bench-") as made:
-        for row in rows(worlds.prepare(), Path(made)):
+        for row in rows(Path(made)):
             sys.stdout.write(f"{row}\n")

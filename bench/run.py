@@ -28,7 +28,7 @@ PARTS: Final[dict[str, Callable[[Path], Iterator[Row]]]] = {
     "memory": memory.rows,
     "catalogue": catalogue.rows,
     "plan": plan.rows,
-    "agent": lambda folder: agent.rows(world.prepare(), folder),
+    "agent": agent.rows,
 }
 
 # Parts whose files lie in memory where there is such a place: programs are compared, not disks.

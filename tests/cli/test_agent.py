@@ -14,7 +14,7 @@ from narbor import config
 from narbor.cli import agent
 from narbor.cli.main import parser, run
 from narbor.formats import narinfo
-from tests.fakes.upstream import FakeCache, Mute, Status
+from tests.fakes.upstream import FakeCache, Mute, Stall, Status
 from tests.library.cache import KEY
 from tests.peers import servers
 from tests.tasks.agent import world as worlds
@@ -154,3 +154,21 @@ def test_it_ends_when_it_is_told(tmp_path: Path) -> None:
         assert process is not None
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
+
+
+def test_it_ends_though_an_upstream_hangs(tmp_path: Path, world: World) -> None:
+    path = world.add("a", 900_000)
+    with FakeCache() as cache:
+        world.serve(cache, roots=False)
+        cache.fail(f"/{world.claims[path].url}", Stall(1000), always=True)
+        told = ("--upstream", cache.url, "--trust", str(KEY.public))
+        with running(tmp_path, *told) as server:
+            url = narinfo.parse(ask(server, f"/{path.hash_part}.narinfo")[1]).url
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+            connection.request("GET", f"/{url}")
+            cache.wait_for(f"/{world.claims[path].url}")
+            process = server._process
+            assert process is not None
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+            connection.close()

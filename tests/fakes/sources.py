@@ -1,11 +1,12 @@
 """Sources of blocks that have what they are given, count, and fail as they are told."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from narbor.errors import Refused, Unavailable
+from narbor.formats.exchange import Stretch
 from narbor.names.cid import Cid
 
 Fault = Literal["none", "dead", "hangs", "lies", "stops", "empty", "denies", "other"]
@@ -56,3 +57,19 @@ class FakeSource:
     def let_go(self) -> None:
         """End what hangs."""
         self.over.set()
+
+
+@dataclass(eq=False)
+class FakeThinSource(FakeSource):
+    """A source that notes which differences it is asked for."""
+
+    thin: list[Stretch] = field(default_factory=list)
+
+    def resembling(
+        self, stretches: Iterable[Stretch], get: Callable[[Cid], bytes]
+    ) -> Iterator[tuple[Cid, bytes]]:
+        """Give what is wanted; all of the basis must be there."""
+        for each in stretches:
+            self.thin.append(each)
+            assert all(get(name) == self.get(name) for name in each.basis)
+            yield from self.fetch(each.wanted)

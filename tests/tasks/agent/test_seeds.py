@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from narbor.names import cid
 from narbor.names.storepath import StorePath
 from narbor.tasks.agent.seeds import family
-from tests.fakes.sources import FakeSource
+from tests.fakes.sources import FakeSource, FakeThinSource
 from tests.fakes.upstream import FakeCache
 from tests.library.cache import path_of
 from tests.tasks.agent import world as worlds
@@ -74,6 +75,26 @@ def test_of_an_older_version_only_what_is_new_is_fetched(
         assert worlds.archive(agent, world, new) == world.archives[new]
         assert sums(agent)["seed_leaves"] == BIG
     assert blocks.count() == 2  # the archive's node, and the leaf of the version
+
+
+@pytest.mark.parametrize("seeded", [True, False])
+def test_what_is_new_is_asked_for_as_a_difference(
+    tmp_path: Path, world: World, cache: FakeCache, seeded: bool
+) -> None:
+    old = world.add("tool-1.0", BIG, seed=1, version=b"1.0" * 500)
+    new = world.add("tool-1.1", BIG, seed=1, version=b"1.1" * 500)
+    world.serve(cache, archives=False)
+    world.unpack(tmp_path / "nix", old)
+    blocks = FakeThinSource("blocks", world.get)
+    seeds = tmp_path / "nix" if seeded else None
+    if not seeded:
+        with worlds.agent(tmp_path, [cache], [FakeSource("before", world.get)]) as agent:
+            worlds.archive(agent, world, old)
+    with worlds.agent(tmp_path, [cache], [blocks], seeds) as agent:
+        assert worlds.archive(agent, world, new) == world.archives[new]
+    node, leaf = blocks.thin
+    assert (node.wanted, node.basis) == ((world.root(new),), (world.root(old),))
+    assert (leaf.wanted, leaf.basis) == ((cid.raw(b"1.1" * 500),), (cid.raw(b"1.0" * 500),))
 
 
 def test_other_content_of_the_same_size_is_not_taken(
