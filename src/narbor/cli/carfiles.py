@@ -124,6 +124,7 @@ def take_in(library: Library, box: Box, terms: Terms, out: Out) -> int:
 
 def _show(event: Event, also_absent: bool, bar: Bar, out: Out) -> int:
     """Tell of an event; return whether it is something bad."""
+    facts: dict[str, object]
     match event:
         case Took(blocks, size, _):
             bar.update(blocks, None, size, None, "blocks")
@@ -156,6 +157,7 @@ def _show(event: Event, also_absent: bool, bar: Bar, out: Out) -> int:
 
 
 def _tell(event: Event, bar: Bar, out: Out) -> None:
+    facts: dict[str, object]
     match event:
         case Admitted(path, size):
             out.detail(f"admitted {path} ({size} bytes)")
