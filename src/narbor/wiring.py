@@ -137,7 +137,8 @@ def doors(config: Config, library: Library) -> tuple[Door, ...]:
     scheme = "http" if serve.tls_cert is None else "https"
     channels = ChannelsDoor(library, cache, public, scheme)
     by_host, gateway, router = _ipfs_doors(config, library, scheme)
-    blocks = BlocksDoor(Exchange(library), *_senders(config))
+    withheld = frozenset(name[-32:] for name in denied(config.ipfs))
+    blocks = BlocksDoor(Exchange(library, withheld=withheld), *_senders(config))
     return (by_host, cache, channels, TarballDoor(library), gateway, router, blocks)
 
 

@@ -133,6 +133,19 @@ def test_answers_that_end_early(
         assert door.count > 2
 
 
+def test_what_is_withheld_is_not_here(versions: tuple[Path, list[Stretch]]) -> None:
+    folder, stretches = versions
+    first, second = stretches[0].wanted[:2]
+    with read_only(folder) as library, client() as http:
+        shelf = Exchange(library, withheld={first[-32:]})
+        with serving(BlocksDoor(shelf)) as url:
+            source = NarborSource(http, url)
+            assert source.missing([first, second]) == {first}
+            assert dict(source.fetch([first, second])) == {second: KEPT[second]}
+            new = Stretch((second,), (first,))
+            assert dict(source.resembling([new], KEPT.__getitem__)) == {second: KEPT[second]}
+
+
 class Counting:
     """A door that counts what it is asked."""
 

@@ -280,6 +280,9 @@ def test_what_senders_push() -> None:
     assert body(said) == HERE[0]
     wrong = {"authorization": "Bearer nobody"}
     assert push(door, "POST", "/blocks/missing", exchange.NAMES, asked, wrong).status == 401
+    for reading, headers in ((BlocksDoor(Shelf()), wrong), (door, {"authorization": "Basic eDp5"})):
+        said = push(reading, "POST", "/blocks/missing", exchange.NAMES, asked, headers)
+        assert (said.status, body(said)) == (200, b"")
     assert taker.came == [
         ("laptop", "put", b"records"),
         ("büro", "put", b"more"),

@@ -6,7 +6,7 @@ that it has are others packed anew, behind these: what is new in a new version i
 """
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -45,8 +45,19 @@ class _Portion:
 class Exchange:
     """What other narbors may ask of a library. Safe for threads."""
 
-    def __init__(self, library: Library, answer: int = ANSWER, work: int = WORK) -> None:
+    def __init__(
+        self,
+        library: Library,
+        answer: int = ANSWER,
+        work: int = WORK,
+        withheld: Container[bytes] = frozenset(),
+    ) -> None:
+        """Give what is in `library`, but for blocks whose SHA-256 is `withheld`.
+
+        An answer has about so many bytes, of which at most `work`, unpacked, were packed anew.
+        """
         self._library = library
+        self._withheld = withheld
         self._store: PackStore = library.blocks
         self._answer = answer
         self._work = work
@@ -87,8 +98,9 @@ class Exchange:
         yield exchange.closing(settled)
 
     def _places(self, names: Sequence[Cid]) -> dict[Cid, Place]:
-        """Return where those lie that are here."""
-        keys = {name: key_of(name) for name in names if is_kept(name)}
+        """Return where those lie that are here and given."""
+        names = [name for name in names if is_kept(name) and name[-32:] not in self._withheld]
+        keys = {name: key_of(name) for name in names}
         found = self._store.index.find(list(keys.values()))
         return {name: found[key] for name, key in keys.items() if key in found}
 
