@@ -251,6 +251,7 @@ def test_what_is_published_is_told_to_kubo_and_copied_to_it(narbor: Program, far
             watch.event(event="ended", name="publish", well=True)
             watch.event(event="ended", name=f"cache to kubo:{kubo.url}", well=True)
             assert kubo.pins == {first["root"]: "narbor/cache"}
+            assert kubo.provided == [first["root"]]
             record = ipns.parse(kubo.records[str(first["name"])])
             assert record.value.decode() == f"/ipfs/{first['root']}"
             kubo.records.clear()

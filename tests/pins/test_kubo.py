@@ -246,6 +246,17 @@ def test_roots_are_announced_where_it_is_told(daemon: FakeKubo) -> None:
     holder.close()
 
 
+def test_a_daemon_that_can_tell_nobody_keeps_the_root() -> None:
+    root, blocks = dag({b"a": b"a"})
+    with FakeKubo(online=False) as daemon:
+        holder = KuboHolder(Kubo(daemon.url, QUICK), announce=True)
+        holder.take(blocks.items())
+        holder.keep(NAME, root)
+        assert holder.kept(NAME) == root
+        assert daemon.asked["provide/once"] and daemon.provided == []
+        holder.close()
+
+
 def test_a_daemon_that_is_too_old() -> None:
     with FakeKubo("0.22.0") as daemon:
         kubo = Kubo(daemon.url, QUICK)

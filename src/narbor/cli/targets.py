@@ -81,7 +81,9 @@ def opened(config: Config, target: str, wish: Wish) -> Iterator[Holder]:
             f"{target}: --since and --whole are for CARs; others are asked what they have"
         )
     elif what == KUBO:
-        holder = KuboHolder(Kubo(target.removeprefix(f"{KUBO}:"), _options(config)))
+        # Of a DAG only the root is told at once: what a Kubo tells of the rest is its own setting.
+        told = config.ipfs.announce != "none"
+        holder = KuboHolder(Kubo(target.removeprefix(f"{KUBO}:"), _options(config)), told)
     else:
         with wiring.open_http(config) as http, closing(NarborHolder(http, target)) as narbor:
             yield narbor

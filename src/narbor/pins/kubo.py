@@ -12,6 +12,7 @@ may take its blocks away again: `keep` finds that, and says Incomplete.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Final
 
 from narbor.errors import Refused
@@ -79,7 +80,9 @@ class KuboHolder:
         if kept is None:
             kept = self._pin(name, root, held)
             if self._announce:
-                self._kubo.provide([root])
+                # It is kept all the same; a daemon that can tell nobody now tells later by itself.
+                with suppress(Failing):
+                    self._kubo.provide([root])
         for pin in held:
             if pin.root != kept:
                 self._kubo.unpin(pin.written)
