@@ -60,7 +60,8 @@ def test_a_peer_that_knows_our_router_pins_the_root(
             assert peer.pin(store.root) == Counted(len(store.blocks), store.size)
             assert peer.pins() == {store.root}
             said = peer.stats()
-            assert (said["peers"], said["received"]) == ([], len(store.blocks))
+            # On a busy machine it may ask twice.
+            assert said["peers"] == [] and said["received"] >= len(store.blocks)
     lines = asked(tmp_path / "access.log")
     assert {version for _, _, version, _ in lines} == ({"2"} if secure else {"1.1"})
     # Every answer is one that Kubo takes for a good one: nothing is asked for in vain.
@@ -96,7 +97,7 @@ def test_a_peer_gets_it_from_the_first_by_bitswap_alone(
         second.connect(first)
         assert second.pin(store.root) == Counted(len(store.blocks), store.size)
         assert second.stats()["peers"] == [first.id]
-        assert second.stats()["received"] == len(store.blocks)
+        assert second.stats()["received"] >= len(store.blocks)
         assert first.stats()["sent"] - sent >= len(store.blocks)
         for item, archive in store.archives.items():
             path = f"/ipfs/{store.root}/nar/{item.seal.digest.nix32}.nar"
