@@ -39,6 +39,7 @@ def test_the_least_recently_used_go(tmp_path: Path, world: World) -> None:
             first = next(reading)
             worlds.archive(agent, world, more)
             _until(lambda: int(str(agent.status()["atRest"])) <= 4 * BIG)
+            assert agent.status()["trouble"] == ""
             assert first + b"".join(reading) == world.archives[paths[1]]
             here = {path for path in paths if agent.library.item(path.base) is not None}
             assert {paths[0], paths[1]} <= here < set(paths)

@@ -2,12 +2,10 @@
 
     claims.py    narinfos of all upstreams, in bounded time
     making.py    one item: from the local store, by blocks, as a NAR
-    gather.py    blocks from many sources at once
     archive.py   an archive's bytes out of a DAG that is partly here
     seeds.py     what the local Nix store has of an item
     spool.py     an item's bytes while it is made
     keeper.py    the agent's own store, within its size
-    standing.py  how sources have done so far
 
 Nothing here raises to a client: what cannot be had is None, or a body that ends short.
 """
@@ -31,12 +29,12 @@ from narbor.net.http import Http
 from narbor.tasks.agent.archive import Archives, Root
 from narbor.tasks.agent.claims import Claims, Found, root_of
 from narbor.tasks.agent.counts import Counts
-from narbor.tasks.agent.gather import Gatherer
 from narbor.tasks.agent.keeper import Keeper
 from narbor.tasks.agent.kin import Family, Kin
 from narbor.tasks.agent.making import Making, Means
 from narbor.tasks.agent.seeds import Seeds
 from narbor.tasks.agent.spool import HELD, Spool
+from narbor.tasks.gather import Gatherer
 from narbor.tasks.keep.collect import Circumstances
 
 __all__ = ["Agent", "Archive", "Limits"]

@@ -18,8 +18,8 @@ from narbor.errors import NarborError, Rejected
 from narbor.formats import unixfs
 from narbor.names import cid
 from narbor.names.cid import Cid
-from narbor.tasks.agent.gather import Block, BlocksLost, Gatherer, Likeness
 from narbor.tasks.agent.kin import Basis, Kin
+from narbor.tasks.gather import Block, BlocksLost, Gatherer, Likeness
 
 Root = tuple[Cid, int]
 """An archive's root, and how many bytes the archive has."""

@@ -20,7 +20,7 @@ from narbor.formats.narinfo import Narinfo
 from narbor.formats.vouched import Vouched
 from narbor.names import cid
 from narbor.names.cid import Cid
-from narbor.tasks.agent.standing import Standing
+from narbor.tasks.gather.standing import Standing
 from narbor.tasks.mirror.sources import AnotherItem, Upstream
 
 WAIT: Final = 5.0

@@ -19,6 +19,7 @@ _SECONDS: Final = 0.5  # between two commits
 _GOAL: Final = 0.9  # of the size: what is left when room was made
 _PATIENCE: Final = 120  # turns that a collection waits for what is on its way in
 _PAUSE: Final = 60.0  # seconds between two collections
+_AGAIN: Final = 5.0  # ... and after one that failed
 
 
 class Keeper:
@@ -83,13 +84,16 @@ class Keeper:
     def _work(self) -> None:
         while not self._over:
             with self._changed:
-                self._changed.wait_for(lambda: self._due or self._over, _PAUSE)
+                pause = _AGAIN if self.last else _PAUSE
+                self._changed.wait_for(lambda: self._due or self._over, pause)
                 self._changed.wait_for(lambda: self._over, _SECONDS)
             try:
                 self._settle()
                 self._look()
+                self.last = ""
             except NarborError as error:
                 self.last = str(error)
+                self._next_look = self._clock() + _AGAIN
 
     def _settle(self) -> None:
         """Write down what was used, and make durable what was admitted."""

@@ -10,9 +10,9 @@ from narbor.library import Library
 from narbor.net.http import Http
 from narbor.tasks.agent import Agent, Limits, Parts
 from narbor.tasks.agent.claims import Asked, Claims
-from narbor.tasks.agent.gather import Gatherer, Lane
 from narbor.tasks.agent.seeds import Seeds
-from narbor.tasks.agent.standing import Standing
+from narbor.tasks.gather import Gatherer, Lane
+from narbor.tasks.gather.standing import Standing
 from narbor.tasks.keep.collect import Circumstances
 from narbor.tasks.mirror.sources import Upstream
 

@@ -23,7 +23,7 @@ from narbor.errors import NarborError, Rejected, Unavailable
 from narbor.formats.exchange import Stretch
 from narbor.names import cid
 from narbor.names.cid import Cid
-from narbor.tasks.agent.standing import Standing
+from narbor.tasks.gather.standing import Standing
 
 Block = tuple[Cid, bytes]
 Wanted = tuple[Cid, int]

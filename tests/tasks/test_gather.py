@@ -10,8 +10,8 @@ import pytest
 from narbor.errors import Rejected, Unavailable
 from narbor.names import cid
 from narbor.names.cid import Cid
-from narbor.tasks.agent.gather import BlocksLost, Gatherer, Lane
-from narbor.tasks.agent.standing import FIRST_REST, LIAR_REST, LONGEST_REST, Standing
+from narbor.tasks.gather import BlocksLost, Gatherer, Lane
+from narbor.tasks.gather.standing import FIRST_REST, LIAR_REST, LONGEST_REST, Standing
 from tests.fakes.sources import FAULTS, FakeSource, Fault
 
 BLOCKS = {cid.raw(data): data for data in (Random(n).randbytes(500) for n in range(40))}
