@@ -21,6 +21,7 @@ NEW = {
         "file_by_root",
         "tarball_by_root",
     ),
+    9: ("kept_item",),
     7: ("kept",),
     6: ("record",),
     5: ("publication",),

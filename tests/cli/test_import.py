@@ -104,7 +104,10 @@ def test_a_car_on_standard_input(filled: Program, farm: Farm, tmp_path: Path) ->
         )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["theirs", root]
-    assert counts(other) == (3, 1)
+    assert counts(other) == (3, 0)
+    assert "0 items" in other("collect", "--dry-run").stdout
+    assert other("forget", "theirs").returncode == 0
+    assert "3 items" in other("collect", "--dry-run").stdout
 
 
 def test_any_dag_is_kept_by_name_and_let_go_of(narbor: Program, tmp_path: Path) -> None:

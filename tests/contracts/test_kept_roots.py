@@ -31,3 +31,18 @@ def test_a_name_stands_for_the_last_root(catalogue: Catalogue) -> None:
     assert not catalogue.let_go("b")
     assert catalogue.kept_roots() == (Kept("a/c", one, 2),)
     assert catalogue.file_roots() == ()
+
+
+def test_items_stay_with_a_name(catalogue: Catalogue) -> None:
+    catalogue.keep_items("a", ["y", "x"])
+    catalogue.keep_items("b", ["z", "x"])
+    assert catalogue.kept_items("a") == ("x", "y")
+    assert list(catalogue.listed_paths()) == ["x", "y", "z"]
+    catalogue.keep_items("a", ["w"], also=True)
+    assert catalogue.kept_items("a") == ("w", "x", "y")
+    catalogue.keep_items("a", ["v"])
+    assert list(catalogue.listed_paths()) == ["v", "x", "z"]
+    # A name may stand for items alone, where their directory was not whole.
+    assert catalogue.let_go("a")
+    assert not catalogue.let_go("a")
+    assert list(catalogue.listed_paths()) == ["x", "z"]

@@ -3,6 +3,8 @@
 Published are directories of our own; kept by name are roots that came from elsewhere.
 """
 
+from collections.abc import Iterable, Iterator
+
 from narbor.catalogue import rows
 from narbor.catalogue.tarballs import Tarballs
 from narbor.catalogue.values import Kept, Publication
@@ -56,6 +58,20 @@ class Publications(Tarballs):
         with self._database.writing() as connection:
             connection.execute("INSERT OR REPLACE INTO kept VALUES (?, ?, ?)", (name, root, time))
 
+    def keep_items(self, name: str, bases: Iterable[str], also: bool = False) -> None:
+        """Keep items, with all they refer to, as long as a name; in place of, or beside, others."""
+        with self._database.writing() as connection:
+            if not also:
+                connection.execute("DELETE FROM kept_item WHERE name = ?", (name,))
+            connection.executemany(
+                "INSERT OR IGNORE INTO kept_item VALUES (?, ?)", ((name, base) for base in bases)
+            )
+
+    def kept_items(self, name: str) -> tuple[str, ...]:
+        """Return the base names of the items that are kept as long as a name, sorted."""
+        query = "SELECT base FROM kept_item WHERE name = ? ORDER BY base"
+        return tuple(base for (base,) in self._database.rows(query, (name,)))
+
     def kept_root(self, name: str) -> Cid | None:
         """Return the root that is kept under a name."""
         for (root,) in self._database.rows("SELECT root FROM kept WHERE name = ?", (name,)):
@@ -68,9 +84,11 @@ class Publications(Tarballs):
         return tuple(Kept(name, Cid(root), time) for name, root, time in found)
 
     def let_go(self, name: str) -> bool:
-        """Let go of what is kept under a name; tell whether there was anything."""
+        """Let go of what is kept under a name, items too; tell whether there was anything."""
         with self._database.writing() as connection:
-            return connection.execute("DELETE FROM kept WHERE name = ?", (name,)).rowcount > 0
+            items = connection.execute("DELETE FROM kept_item WHERE name = ?", (name,)).rowcount
+            roots = connection.execute("DELETE FROM kept WHERE name = ?", (name,)).rowcount
+        return items + roots > 0
 
     def keep_record(self, name: Cid, text: bytes, before: bytes | None) -> bool:
         """Keep the record of a name in place of `before`, None where there was none.
@@ -111,6 +129,12 @@ class Publications(Tarballs):
         key = rows.keep_digest(digest)
         query = f"SELECT {rows.COLUMNS} FROM item WHERE substr(nar_hash, 1, 8) = ? AND nar_hash = ?"
         return tuple(map(self._item, self._database.rows(query, (key[:8], key))))
+
+    def listed_paths(self) -> Iterator[str]:
+        """Give the base names of all items that stay though nobody pinned them."""
+        yield from super().listed_paths()
+        for (base,) in self._database.rows("SELECT DISTINCT base FROM kept_item ORDER BY base"):
+            yield base
 
     def file_roots(self) -> tuple[Cid, ...]:
         """Return the roots that are kept though they are no items', each once."""

@@ -325,6 +325,13 @@ CREATE TABLE kept (
   time  INTEGER NOT NULL
 ) WITHOUT ROWID;
 
+-- The items that came with a root that is kept by name: they stay as long as the name does.
+CREATE TABLE kept_item (
+  name  TEXT NOT NULL,
+  base  TEXT NOT NULL,
+  PRIMARY KEY (name, base)
+) WITHOUT ROWID;
+
 -- From the hash of a block to what it is the root of: eight bytes find the row, the query compares
 -- the rest. In front of the hash stand version, codec, and the kind and length of the hash.
 CREATE INDEX item_by_tree ON item (substr(tree, 5, 8));

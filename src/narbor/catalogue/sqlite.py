@@ -18,7 +18,7 @@ from narbor.errors import NarborError, Refused, Unavailable
 
 Row = tuple[Any, ...]
 
-VERSION: Final = 8
+VERSION: Final = 9
 _BUSY_MILLISECONDS: Final = 30_000
 _WRITER_CACHE_KIB: Final = 16_384
 

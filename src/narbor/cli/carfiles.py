@@ -21,7 +21,7 @@ from narbor.tasks.replicate.intake import Admitted, Failed, TakenIn
 from narbor.tasks.replicate.releases import Released, Unreleased
 
 _PIECE: Final = 1 << 20
-_SHOWN: Final = 10
+SHOWN: Final = 10
 
 
 class BadManifest(Rejected):
@@ -118,12 +118,12 @@ def take_in(library: Library, box: Box, terms: Terms, out: Out) -> int:
     ):
         for event in events:
             shown += isinstance(event, Absent)
-            bad += _show(event, shown <= _SHOWN, bar, out)
+            bad += show(event, shown <= SHOWN, bar, out)
     return bad
 
 
-def _show(event: Event, also_absent: bool, bar: Bar, out: Out) -> int:
-    """Tell of an event; return whether it is something bad."""
+def show(event: Event, also_absent: bool, bar: Bar, out: Out) -> int:
+    """Tell of an event; return whether it is something bad. `also_absent`: also of a block."""
     facts: dict[str, object]
     match event:
         case Took(blocks, size, _):
@@ -161,9 +161,9 @@ def _tell(event: Event, bar: Bar, out: Out) -> None:
     match event:
         case Admitted(path, size):
             out.detail(f"admitted {path} ({size} bytes)")
-        case TakenIn(admitted, known, failed, pinned):
+        case TakenIn(admitted, known, failed, tops):
             facts = {"event": "takenIn", "admitted": admitted, "known": known, "failed": failed}
-            out.event({**facts, "pinned": list(pinned)}, None)
+            out.event({**facts, "tops": list(tops)}, None)
             bar.say(f"{admitted:,} items came in, {known:,} were here, {failed:,} failed")
         case Released(channel, name, moved):
             out.event({"event": "released", "channel": channel, "release": name}, None)

@@ -37,6 +37,8 @@ def run(args: argparse.Namespace, out: Out) -> int:
 
 
 def _roots(library: Library, text: str) -> tuple[str, ...]:
-    """Return the names of the kept roots that are called so, or whose CID it is."""
+    """Return the names that are spelt so, or that stand for this CID."""
     kept = library.catalogue.kept_roots()
-    return tuple(each.name for each in kept if text in (each.name, cid.text(each.root)))
+    named = [each.name for each in kept if text in (each.name, cid.text(each.root))]
+    # Of a directory that did not come whole there may be items without a root.
+    return tuple(named or ([text] if library.catalogue.kept_items(text) else []))

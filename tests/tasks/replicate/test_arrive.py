@@ -317,8 +317,10 @@ def test_a_cache_becomes_items_and_publishes_the_same(tmp_path: Path) -> None:
         names = [event.path.rpartition("-")[2] for event in only(Admitted, events)]
         assert names == [str(number) for number in range(6)]
         (done,) = only(TakenIn, events)
-        assert (done.admitted, done.failed, len(done.pinned)) == (6, 0, 1)
-        assert [pin.base for pin in library.pins()] == list(done.pinned)
+        assert (done.admitted, done.failed, len(done.tops)) == (6, 0, 1)
+        (kept,) = library.catalogue.kept_roots()
+        assert library.catalogue.kept_items(kept.name) == done.tops
+        assert library.pins() == ()
         run(library)
         for number, item in enumerate(library.items()):
             assert b"".join(library.archive(item)) == archive(f"item-{number}", number % 4)
@@ -345,13 +347,31 @@ def test_a_difference_brings_only_what_is_new(tmp_path: Path) -> None:
         assert library.blocks.get(old) is None
 
 
+def test_items_stay_as_long_as_the_name_that_brought_them(tmp_path: Path) -> None:
+    """A mirror of a mirror lets go of what the other one has let go of."""
+    old, older = made(tmp_path / "one", 3)
+    new, newer = made(tmp_path / "other", 2)
+    with opened(tmp_path / "two") as library:
+        taken(library, car_of(older, old), names={"n": old})
+        taken(library, car_of(older, old), names={"m": old})
+        taken(library, car_of(newer, new), names={"n": new})
+        run(library)
+        assert len(list(library.items())) == 3
+        assert library.catalogue.let_go("m")
+        run(library)
+        assert len(list(library.items())) == 2
+        assert library.catalogue.let_go("n")
+        run(library)
+        assert list(library.items()) == []
+
+
 def test_what_nobody_signed_stays_out_unless_it_is_trusted(tmp_path: Path) -> None:
     root, blocks = made(tmp_path / "one", 2)
     with opened(tmp_path / "two") as library:
         nobody = replace(TERMS, ring=Keyring(()))
         events = taken(library, car_of(blocks, root), terms=nobody)
         assert len(only(Failed, events)) == 2
-        assert only(TakenIn, events)[0].pinned == ()
+        assert only(TakenIn, events)[0].tops == ()
         assert list(library.items()) == []
         # The directory is kept all the same: it is what its hash says.
         assert only(KeptRoot, events)[0].whole

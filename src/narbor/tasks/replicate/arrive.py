@@ -275,12 +275,14 @@ def _settle(
     for each in absent(library, root):
         lacking += 1
         yield Absent(root, each)
+    kept = not lacking or terms.incomplete
     if intake.is_cache(library, root):
         for event in intake.admit_directory(library, root, terms.ring, terms.trusted, origin):
             yield event
             if isinstance(event, TakenIn):
+                library.catalogue.keep_items(name, event.tops, also=not kept)
                 yield from releases.take_in(library, root, terms.trusted, terms.now)
-    if lacking and not terms.incomplete:
+    if not kept:
         yield Unkept(name, root, lacking)
         return
     library.catalogue.keep_root(name, root, terms.now)

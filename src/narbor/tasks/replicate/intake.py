@@ -75,12 +75,12 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class TakenIn:
-    """The end: so many items are new, so many were here, so many failed; `pinned` lead to all."""
+    """The end: so many items are new, so many were here, so many failed; `tops` lead to all."""
 
     admitted: int
     known: int
     failed: int
-    pinned: tuple[str, ...]
+    tops: tuple[str, ...]
 
 
 Event = Found | Admitted | Failed | TakenIn
@@ -106,17 +106,16 @@ def is_cache(library: Library, root: Cid) -> bool:
 
 
 def admit_directory(
-    library: Library, root: Cid, ring: Keyring, trusted: bool, origin: str, pin: bool = True
+    library: Library, root: Cid, ring: Keyring, trusted: bool, origin: str
 ) -> Generator[Event, None, None]:
     """Take in all items of the cache at `root`, whose blocks are in the store; ends with TakenIn.
 
     `trusted`: claims are believed without a signature. `origin` is where it came from, as it is put
-    on record. With `pin`, the items that no other one refers to are pinned. An admission should be
-    open until the caller has recorded what else it keeps of the directory. Raises what the library
-    raises when it cannot keep anything.
+    on record. Nothing keeps the items yet: an admission should be open until the caller has written
+    down what does. Raises what the library raises when it cannot keep anything.
     """
     with library.hold() as spare:
-        yield from _Intake(library, root, ring, trusted, origin).all(spare, pin)
+        yield from _Intake(library, root, ring, trusted, origin).all(spare)
 
 
 def tops(references: Mapping[str, Iterable[str]]) -> list[str]:
@@ -173,7 +172,7 @@ class _Intake:
         self._failed = self._admitted = 0
         self._waiting = self._waiting_bytes = 0
 
-    def all(self, spare: Callable[[Iterable[str]], None], pin: bool) -> Generator[Event]:
+    def all(self, spare: Callable[[Iterable[str]], None]) -> Generator[Event]:
         """Do the whole."""
         library = self._library
         try:
@@ -191,11 +190,8 @@ class _Intake:
                     self._commit_in_time()
         finally:
             library.commit()
-        here = self._here()
-        pinned = tops({base: references[base] for base in here}) if pin else []
-        if pinned:
-            library.pin(*(self._claims[base].path for base in pinned))
-        yield TakenIn(self._admitted, len(known), self._failed, tuple(pinned))
+        first = tops({base: references[base] for base in self._here()})
+        yield TakenIn(self._admitted, len(known), self._failed, tuple(first))
 
     def _read(self) -> Iterator[Failed]:
         """Read all claims, and tell of those that are none."""

@@ -244,6 +244,7 @@ def _kept(library: Library, name: str, root: Cid, terms: Terms) -> Outcome:
                 failures.append(Failure(what, reason))
             case TakenIn():
                 admitted, known, failed = event.admitted, event.known, event.failed
+                library.catalogue.keep_items(name, event.tops)
     for _ in releases.take_in(library, root, terms.trusted, terms.now):
         continue
     return Outcome((), True, admitted, known, failed, tuple(failures))
