@@ -1,4 +1,7 @@
-"""`narbor import SRC...`: take in a whole cache from a folder, or CARs: an export, a USB stick."""
+"""`narbor import SRC...`: take in a whole cache from a folder, or CARs: an export, a USB stick.
+
+With `--from URL`, a root is brought from others who have it: pull.py.
+"""
 
 import argparse
 import time
@@ -7,13 +10,14 @@ from pathlib import Path
 
 from narbor import config as configuration
 from narbor import wiring
-from narbor.cli import carfiles, mirror, options
+from narbor.cli import carfiles, mirror, options, pull
 from narbor.cli.options import Commands
 from narbor.cli.out import Out
 from narbor.config import Config
 from narbor.errors import Refused, Rejected
 from narbor.formats import narinfo
 from narbor.formats.narinfo import Narinfo
+from narbor.names.keys import Keyring
 from narbor.names.storepath import StorePath
 from narbor.tasks.mirror import Options
 from narbor.tasks.mirror import mirror as bring
@@ -32,13 +36,25 @@ class NoCacheThere(Refused):
 def add(commands: Commands) -> None:
     """Register the command."""
     parser = commands.add_parser(
-        "import", help="take in all of a cache in a folder, or CARs: an export, a USB stick"
+        "import",
+        help="take in all of a cache in a folder, or CARs, or a root that others have",
+        epilog="Exit codes: 0 all of it is here · 1 something lacks or failed, and is listed "
+        "· 2 the call is wrong · 3 a folder cannot be read, or none of the sources answers.",
     )
     parser.add_argument(
         "sources",
         nargs="+",
         metavar="SRC",
-        help="a folder with a cache, or with folders of caches; a CAR, a folder of CARs, - (a CAR)",
+        help="a folder with a cache, or with folders of caches; a CAR, a folder of CARs, - (a "
+        "CAR); with --from: /ipfs/CID, /ipns/NAME",
+    )
+    parser.add_argument(
+        "--from",
+        dest="urls",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="a narbor or gateway that may have blocks of a root (again and again)",
     )
     parser.add_argument(
         "--trust",
@@ -50,15 +66,18 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--trusted", action="store_true", help="believe the folders themselves, signed or not"
     )
-    parser.add_argument("--jobs", type=options.count, metavar="N", help="NARs at one time")
+    parser.add_argument(
+        "--jobs",
+        type=options.count,
+        metavar="N",
+        help="NARs at one time, or requests to a --from",
+    )
     parser.add_argument("--level", type=options.level, metavar="N", help="zstd level at rest, 1-22")
     parser.add_argument(
         "--min-free", type=options.size, metavar="SIZE", help="stop when less is free"
     )
-    parser.add_argument("--name", metavar="NAME", help="keep the root of a CAR under this name")
-    parser.add_argument(
-        "--incomplete", action="store_true", help="keep roots of CARs though blocks lack"
-    )
+    parser.add_argument("--name", metavar="NAME", help="keep the root under this name")
+    parser.add_argument("--incomplete", action="store_true", help="keep roots though blocks lack")
     parser.add_argument("--logs", action="store_const", const=True, help="take build logs too")
     parser.set_defaults(run=run)
 
@@ -72,13 +91,14 @@ def run(args: argparse.Namespace, out: Out) -> int:
         mirror_jobs=args.jobs,
         mirror_logs=args.logs,
     )
+    if args.urls:
+        return _pull(config, args, out)
     boxes = [(source, carfiles.find(source)) for source in args.sources]
     folders = [folder for source, box in boxes if box is None for folder in caches(source)]
     ring = wiring.keyring(config, args.trust, [])
+    terms = _terms(config, args, ring)
     bad = 0
     with closing(wiring.open_library(config, write=True)) as library:
-        now, process = int(time.time()), wiring.process()
-        terms = Terms(ring, args.trusted, now, process, config.min_free, args.incomplete, args.name)
         for box in (box for _, box in boxes if box is not None):
             bad += carfiles.take_in(library, box, terms, out)
         for folder in folders:
@@ -90,6 +110,25 @@ def run(args: argparse.Namespace, out: Out) -> int:
             done = mirror.follow(steps, out, f"import {folder}")
             bad += len(done.failed) + len(unread)
     return 1 if bad else 0
+
+
+def _pull(config: Config, args: argparse.Namespace, out: Out) -> int:
+    """Bring roots from those who have them, one after the other."""
+    wanted = [pull.wanted(source) for source in args.sources]
+    terms = _terms(config, args, wiring.keyring(config, args.trust, args.urls))
+    bad = 0
+    with (
+        pull.opened(config, args.urls, config.mirror.jobs) as sources,
+        closing(wiring.open_library(config, write=True)) as library,
+    ):
+        for each in wanted:
+            bad += pull.take_in(library, each, sources, terms, out)
+    return 1 if bad else 0
+
+
+def _terms(config: Config, args: argparse.Namespace, ring: Keyring) -> Terms:
+    now, process = int(time.time()), wiring.process()
+    return Terms(ring, args.trusted, now, process, config.min_free, args.incomplete, args.name)
 
 
 def _options(config: Config) -> Options:
@@ -106,6 +145,8 @@ def caches(source: str) -> list[Path]:
 
     Raises NoCacheThere.
     """
+    if not Path(source).exists() and pull.find(source) is not None:
+        raise NoCacheThere(f"{source} lies with others: say with whom, --from URL")
     url = wiring.upstream_url(source) if "://" in source else ""
     if url and not url.startswith("file:"):
         raise NoCacheThere(f"{source} is no folder: `narbor mirror` brings items from servers")

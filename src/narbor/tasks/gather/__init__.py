@@ -91,9 +91,9 @@ class Lane:
         with self._lock:
             self._busy += more
 
-    def close(self) -> None:
-        """Take nothing more; what is under way is not waited for."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+    def close(self, wait: bool = False) -> None:
+        """Take nothing more; what is under way is waited for only if told so."""
+        self._threads.shutdown(wait, cancel_futures=True)
 
 
 @dataclass(slots=True, eq=False)
@@ -150,10 +150,10 @@ class Gatherer:
         finally:
             run.over = True
 
-    def close(self) -> None:
-        """Let go of all threads."""
+    def close(self, wait: bool = False) -> None:
+        """Let go of all threads; with `wait`, not before what is under way is over."""
         for lane in self.lanes:
-            lane.close()
+            lane.close(wait)
 
 
 class _Run:
@@ -270,10 +270,10 @@ class _Run:
         finally:
             if count or error is None:
                 standing.gave(count, size, begun)
+            if error is None and not self.over:
+                standing.looked(count, len(left))
             lane.done()
             self._events.put(_Over(asking, error))
-        if error is None and not self.over:
-            standing.looked(count, len(left))
 
     def _fetched(self, source: BlockSource, names: list[Cid]) -> Iterator[Block]:
         likeness = self._likeness

@@ -24,7 +24,7 @@ from narbor.library.reading import Reader
 from narbor.names import cid
 from narbor.names.cid import Cid
 from narbor.tasks.gather import Block, BlocksLost, Gatherer, Lane
-from narbor.tasks.gather.standing import LONGEST_REST
+from narbor.tasks.gather.standing import LONGEST_REST, Count
 from narbor.tasks.mirror.fetch import DiskFull
 from narbor.tasks.replicate import arrive
 from narbor.tasks.replicate.arrive import Terms
@@ -166,7 +166,7 @@ class _Pull:
         try:
             again = True
             while left and again:
-                failures = {lane: lane.standing.count().failures for lane in self._gatherer.lanes}
+                counts = {lane: lane.standing.count() for lane in self._gatherer.lanes}
                 before = len(left)
                 try:
                     for batch in _batched(self._gatherer.gather(list(left.items()))):
@@ -175,7 +175,7 @@ class _Pull:
                             del left[name]
                         yield self._told()
                 except BlocksLost as error:
-                    again = self._again(failures, len(left) < before, error)
+                    again = self._again(counts, len(left) < before, error)
         finally:
             self._store.sync()
         if self._store.generation != generation:
@@ -191,21 +191,24 @@ class _Pull:
         self._blocks += len(batch)
         self._size += sum(len(block) for _, block in batch)
 
-    def _again(self, failures: dict[Lane, int], progress: bool, error: BlocksLost) -> bool:
+    def _again(self, before: dict[Lane, Count], progress: bool, error: BlocksLost) -> bool:
         """Tell, after a pause, whether to ask once more for what did not come.
 
-        Who failed may have it. False: somebody answered well, and has it not. Raises SourcesAway.
+        Who failed, or said nothing, may have it. False: somebody answered well, and has it not. Raises SourcesAway.
         """
         if progress:
             self._patience = _PATIENCE
         rests: list[float] = []
         answered = False
-        for lane in self._gatherer.lanes:
-            count = lane.standing.count()
-            if lane.standing.ready() and count.failures == failures[lane]:
+        for lane, then in before.items():
+            now = lane.standing.count()
+            if now.failures == then.failures and (now.blocks, now.missing) != (
+                then.blocks,
+                then.missing,
+            ):
                 answered = True
-            elif count.resting <= LONGEST_REST:
-                rests.append(count.resting)
+            elif now.resting <= LONGEST_REST:
+                rests.append(now.resting)
         if rests and self._patience:
             self._patience -= 1
             self._wait(min(rests))

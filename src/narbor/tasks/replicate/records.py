@@ -100,7 +100,7 @@ def _latest(
     """Return the latest good record of a name, and what everybody said."""
     best = kept
     said: list[Said] = []
-    for source, text, answer in _asked(sources, name, now):
+    for text, answer in _asked(sources, name, now):
         said.append(answer)
         if text is not None:
             best = text if best is None else ipns.newer(best, text)
@@ -115,9 +115,7 @@ def _latest(
         ) from error
 
 
-def _asked(
-    sources: Sequence[RecordSource], name: Cid, now: int
-) -> list[tuple[RecordSource, bytes | None, Said]]:
+def _asked(sources: Sequence[RecordSource], name: Cid, now: int) -> list[tuple[bytes | None, Said]]:
     """Ask all at once; return what they said, in their order."""
 
     def work(number: int, pool: Pool[int, tuple[int, bytes | None, Said]]) -> None:
@@ -136,8 +134,7 @@ def _asked(
         for number in range(len(sources)):
             pool.put(number)
         answers = [each for each in pool.results() if each is not None]
-    found = sorted(answers, key=lambda each: each[0])
-    return [(sources[number], text, said) for number, text, said in found]
+    return [(text, said) for _, text, said in sorted(answers, key=lambda each: each[0])]
 
 
 def _target(name: Cid, record: ipns.Record) -> tuple[str, Cid]:
@@ -152,4 +149,6 @@ def _target(name: Cid, record: ipns.Record) -> tuple[str, Cid]:
             return ("ipns" if cid.codec(found) == cid.LIBP2P_KEY else "ipfs"), found
     except Rejected as error:
         raise NoRoot(f"{peerkey.text(name)} says {value!r}: {error}") from error
-    raise NoRoot(f"{peerkey.text(name)} says {value!r}, and only /ipfs/CID and /ipns/KEY are pulled")
+    raise NoRoot(
+        f"{peerkey.text(name)} says {value!r}, and only /ipfs/CID and /ipns/KEY are pulled"
+    )
