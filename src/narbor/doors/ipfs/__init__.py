@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from narbor.doors import http
 from narbor.doors.http import Answer, Request
-from narbor.doors.ipfs import forms, negotiation, redirects
+from narbor.doors.ipfs import forms, negotiation, plainblock, redirects
 from narbor.doors.ipfs.carstream import BadSelection
 from narbor.doors.ipfs.contentpath import Blocks, Missing, NoEntry, Place, resolve
 from narbor.doors.ipfs.forms import Ask
@@ -99,6 +99,9 @@ class IpfsDoor:
         """Answer, or return None for a path that is no content path."""
         match = _PATH.fullmatch(request.path)
         if match is not None:
+            plain = plainblock.answer(self.blocks, request)
+            if plain is not None:
+                return plain
             return self.at(request, Content(match[1], match[2], match[3] or ""))
         return _named(request) if request.path in _SPACES else None
 
