@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from narbor.cli import targets
-from narbor.cli.targets import NoTarget
 from narbor.formats import carfolder
 from narbor.formats.carfolder import MANIFEST
+from narbor.wiring import holders
+from narbor.wiring.holders import NoTarget
 from tests.cli import program
 from tests.cli.program import Farm, Program
 from tests.cli.test_import import counts
@@ -37,16 +37,16 @@ def roots(narbor: Program) -> dict[str, str]:
 
 
 def test_words_of_targets(tmp_path: Path) -> None:
-    assert targets.kind("kubo:http://127.0.0.1:5001") == targets.KUBO
-    assert targets.kind("http://127.0.0.1:5001/api/v0") == targets.KUBO
-    assert targets.kind("https://cache.example.org") == targets.NARBOR
-    assert targets.kind("pin:https://pins.example.org") == targets.SERVICE
-    assert targets.kind("some/file.car") == targets.FILE
-    assert targets.kind("some/folder/") == targets.FOLDER
-    assert targets.kind(str(tmp_path)) == targets.FOLDER
+    assert holders.kind("kubo:http://127.0.0.1:5001") == holders.KUBO
+    assert holders.kind("http://127.0.0.1:5001/api/v0") == holders.KUBO
+    assert holders.kind("https://cache.example.org") == holders.NARBOR
+    assert holders.kind("pin:https://pins.example.org") == holders.SERVICE
+    assert holders.kind("some/file.car") == holders.FILE
+    assert holders.kind("some/folder/") == holders.FOLDER
+    assert holders.kind(str(tmp_path)) == holders.FOLDER
     for wrong in ("file.tar", "ftp://host", "host"):
         with pytest.raises(NoTarget):
-            targets.kind(wrong)
+            holders.kind(wrong)
 
 
 def test_nothing_published_says_so_and_how(filled: Program, tmp_path: Path) -> None:

@@ -7,10 +7,9 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from narbor import wiring
-from narbor.cli import store, targets
+from narbor.cli import store
 from narbor.cli.options import Commands
 from narbor.cli.out import Bar, Out, amount
-from narbor.cli.targets import Wish
 from narbor.config import Config
 from narbor.doors.ipfs import routing
 from narbor.formats.exchange import Outcome
@@ -33,6 +32,8 @@ from narbor.tasks.replicate import (
     promise,
     what,
 )
+from narbor.wiring import holders
+from narbor.wiring.holders import Wish
 
 SHOWN = 20
 _PAUSE = 10.0
@@ -87,7 +88,7 @@ def run(args: argparse.Namespace, out: Out) -> int:
     words = Words(
         args.target, args.what, args.name, args.since, args.check, args.whole, not args.no_wait
     )
-    targets.kind(words.target)  # before a store is made for nothing
+    holders.kind(words.target)  # before a store is made for nothing
     with store.opened(args) as (config, _):
         pass
     with store.opened(args, write=True) as (config, library):
@@ -100,10 +101,10 @@ def once(config: Config, library: Library, words: Words, out: Out) -> int:
     since = None if words.since is None else what.find(library, words.since)[1]
     order = Order(words.name or name, root, since)
     wish = Wish(root, since, words.whole, thorough=words.check)
-    if targets.kind(words.target) == targets.SERVICE:
+    if holders.kind(words.target) == holders.SERVICE:
         return _promise(config, words, order, out)
     at = Circumstances(int(time.time()), wiring.process())
-    with targets.opened(config, words.target, wish) as holder:
+    with holders.opened(config, words.target, wish) as holder:
         if isinstance(holder, CarFolder):
             for file in holder.carried():
                 out.say(f"{file} is not here any more: what it held counts as carried over")
@@ -122,10 +123,10 @@ def once(config: Config, library: Library, words: Words, out: Out) -> int:
 def _promise(config: Config, words: Words, order: Order, out: Out) -> int:
     """Let a pinning service keep the root; it is waited for unless told otherwise."""
     if words.since is not None or words.whole:
-        raise targets.NoTarget(f"{words.target}: --since and --whole are for CARs")
+        raise holders.NoTarget(f"{words.target}: --since and --whole are for CARs")
     origins = tuple(map(routing.public, config.ipfs.public_url))
     root = cid.text(order.root)
-    with targets.promised(config, words.target) as service:
+    with holders.promised(config, words.target) as service:
         if words.check:
             stands = promise.look(service, order)
         else:

@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from narbor import wiring
 from narbor.config import Config
 from narbor.errors import Refused
 from narbor.names.cid import Cid
 from narbor.net.kubo import Kubo
 from narbor.net.pinning import Pinning
-from narbor.net.wire import Options
 from narbor.pins import Holder
 from narbor.pins.carfolder import CarFolder
 from narbor.pins.cars import CarFile
@@ -25,6 +23,7 @@ from narbor.pins.kubo import KuboHolder
 from narbor.pins.narbor import NarborHolder
 from narbor.pins.service import Service
 from narbor.pins.shelf import Folder
+from narbor.wiring.upstreams import open_http, outward
 
 KUBO: Final = "kubo"
 NARBOR: Final = "narbor"
@@ -83,9 +82,9 @@ def opened(config: Config, target: str, wish: Wish) -> Iterator[Holder]:
     elif what == KUBO:
         # Of a DAG only the root is told at once: what a Kubo tells of the rest is its own setting.
         told = config.ipfs.announce != "none"
-        holder = KuboHolder(Kubo(target.removeprefix(f"{KUBO}:"), _options(config)), told)
+        holder = KuboHolder(Kubo(target.removeprefix(f"{KUBO}:"), outward(config)), told)
     else:
-        with wiring.open_http(config) as http, closing(NarborHolder(http, target)) as narbor:
+        with open_http(config) as http, closing(NarborHolder(http, target)) as narbor:
             yield narbor
         return
     with closing(holder):
@@ -95,7 +94,7 @@ def opened(config: Config, target: str, wish: Wish) -> Iterator[Holder]:
 @contextmanager
 def promised(config: Config, target: str) -> Iterator[Service]:
     """Open a pinning service, and close the way to it in the end."""
-    with wiring.open_http(config) as http:
+    with open_http(config) as http:
         yield Service(Pinning(target.removeprefix(f"{SERVICE}:"), http))
 
 
@@ -105,8 +104,3 @@ def _cars(path: Path, what: str, wish: Wish) -> Holder:
         return CarFile(shelf, path.name, wish.root, wish.since)
     folder = Folder(path, whole=True)
     return CarFolder(folder, wish.root, wish.since, wish.afresh, wish.thorough)
-
-
-def _options(config: Config) -> Options:
-    said = config.mirror
-    return Options(ca_file=said.ca_file, netrc=said.netrc, tokens=said.tokens)
