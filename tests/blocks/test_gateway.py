@@ -10,7 +10,8 @@ from narbor.blocks.either import MANY, EitherSource
 from narbor.blocks.gateway import GatewaySource
 from narbor.errors import NarborError, Unavailable
 from narbor.formats import exchange, frames
-from narbor.names import cid
+from narbor.names import cid, peerkey
+from narbor.names.peerkey import PeerKey
 from narbor.net.http import Http
 from narbor.net.wire import Options
 from tests.fakes.upstream import FakeCache, Instead, Reset, Status
@@ -51,6 +52,31 @@ def test_a_broken_gateway_says_so(http: Http, gateway: FakeCache, fault: Status 
     gateway.fail("*", fault, always=True)
     with pytest.raises(NarborError):
         list(GatewaySource(gateway.url, http).fetch(NAMES))
+
+
+def test_records_come_from_gateways_and_from_routers(http: Http) -> None:
+    name = PeerKey(bytes(32)).name
+    text, kind = peerkey.text(name), {"Content-Type": "application/vnd.ipfs.ipns-record"}
+    gate, router = f"/ipns/{text}?format=ipns-record", f"/routing/v1/ipns/{text}"
+    with FakeCache() as cache:
+        source = EitherSource(cache.url, http)
+        assert source.record(name) is None
+        cache.files[router] = b"not found, as a text"
+        assert source.record(name) is None
+        cache.headers[router] = kind
+        cache.files[router] = b"a record"
+        assert source.record(name) == b"a record"
+        cache.fail(gate, Status(500), always=True)
+        assert source.record(name) == b"a record"
+        del cache.files[router]
+        with pytest.raises(Unavailable, match="500"):
+            source.record(name)
+        cache.fail(gate)
+        cache.files[gate], cache.headers[gate] = bytes(10_241), kind
+        with pytest.raises(NarborError):
+            source.record(name)
+        cache.files[gate] = b"another"
+        assert source.record(name) == b"another"
 
 
 def test_an_answer_that_is_too_long_is_refused(http: Http, gateway: FakeCache) -> None:
