@@ -20,6 +20,7 @@ from narbor.names.peerkey import PeerKey
 from tests.cli import program
 from tests.cli.program import Farm, Program
 from tests.cli.test_import import counts
+from tests.cli.test_release import configure
 from tests.cli.test_replicate import far, published, roots
 from tests.fakes.upstream import FakeCache, Mute
 from tests.serve.pushing import Pushed, pushed
@@ -186,6 +187,33 @@ def test_a_run_that_was_killed_is_taken_up_by_the_next(
         assert asked and not asked & {paths[name] for name in here}
     assert counts(far) == counts(filled)
     assert roots(far) == {root: root}
+
+
+def test_a_name_is_followed_by_a_watch(
+    filled: Program, far: Program, farm: Farm, source: Pushed, tmp_path: Path
+) -> None:
+    one, name = filled("publish", "--name", "cache").stdout.split()
+    table = {"name": "theirs", "url": f"/ipns/{name}", "from": [source.url]}
+    keys = [str(farm.key.public)]
+    newer = program.grow(tmp_path / "newer", "two")
+    text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
+    far.home.mkdir(parents=True)
+    configure(far, "[[follow]]\n", text, f"keys = {json.dumps([*keys, str(newer.key.public)])}\n")
+    done = far("watch", "--once")
+    assert done.returncode == 0, done.stderr
+    assert roots(far) == {"theirs": one}
+    program.fill(filled.home, newer)
+    two = filled("publish", "--name", "cache").stdout.split()[0]
+    assert far("watch", "--once", "theirs").returncode == 0
+    assert roots(far) == {"theirs": two}
+    assert counts(far) == counts(filled)
+    for wrong in (
+        '[[follow]]\nname = "x"\nurl = "/ipns/k51"\n',
+        '[[follow]]\nname = "x"\nurl = "/ipns/k51"\nfrom = ["http://h"]\npaths = ["x"]\n',
+        '[[follow]]\nname = "x"\nurl = "http://h"\nfrom = ["http://h"]\npaths = ["x"]\n',
+    ):
+        configure(far, wrong)
+        assert far("watch", "--once").returncode == 2
 
 
 def test_a_gateway_that_lies_is_named(filled: Program, far: Program, farm: Farm) -> None:

@@ -194,7 +194,8 @@ class _Pull:
     def _again(self, before: dict[Lane, Count], progress: bool, error: BlocksLost) -> bool:
         """Tell, after a pause, whether to ask once more for what did not come.
 
-        Who failed, or said nothing, may have it. False: somebody answered well, and has it not. Raises SourcesAway.
+        Who failed, or said nothing, may have it. False: somebody answered well, and has it not.
+        Raises SourcesAway.
         """
         if progress:
             self._patience = _PATIENCE
