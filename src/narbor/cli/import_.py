@@ -23,7 +23,7 @@ from narbor.tasks.mirror import Options
 from narbor.tasks.mirror import mirror as bring
 from narbor.tasks.mirror.sources import Upstream
 from narbor.tasks.replicate import intake
-from narbor.tasks.replicate.arrive import Terms
+from narbor.tasks.replicate.arrive import ManyRoots, Terms
 from narbor.upstream.directory import DirectoryCache
 
 INFO = "nix-cache-info"
@@ -115,6 +115,8 @@ def run(args: argparse.Namespace, out: Out) -> int:
 def _pull(config: Config, args: argparse.Namespace, out: Out) -> int:
     """Bring roots from those who have them, one after the other."""
     wanted = [pull.wanted(source) for source in args.sources]
+    if args.name is not None and len(wanted) > 1:
+        raise ManyRoots(f"{len(wanted)} roots cannot all be kept as {args.name}: give no name")
     terms = _terms(config, args, wiring.keyring(config, args.trust, args.urls))
     bad = 0
     with (
