@@ -135,6 +135,7 @@ def test_calls_that_are_wrong(far: Program, tmp_path: Path) -> None:
         ((str(tmp_path), "--from", "http://127.0.0.1:9"), "no root"),
         ((text, "--from", "file:///nowhere"), "http and https alone"),
         ((text, "--from", "nonsense"), "no URL"),
+        ((text, text, "--name", "n", "--from", "http://127.0.0.1:9"), "give no name"),
     ):
         done = far("import", *words)
         assert (done.returncode, why in done.stderr) == (2, True), done.stderr
