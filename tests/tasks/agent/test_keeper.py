@@ -47,6 +47,22 @@ def test_the_least_recently_used_go(tmp_path: Path, world: World) -> None:
                 assert worlds.archive(agent, world, path) == world.archives[path]
 
 
+def test_items_share_admissions(tmp_path: Path, world: World) -> None:
+    # Each opening and each end is a commit that waits for the disk: 62 s of this file were such.
+    paths = [world.add(f"item-{number}", seed=number) for number in range(8)]
+    with FakeCache() as cache:
+        world.serve(cache)
+        blocks = FakeSource("blocks", world.get)
+        with worlds.agent(tmp_path, [cache], [blocks]) as agent:
+            before = agent.library.catalogue.begin_admission(0, "test")
+            agent.library.catalogue.end_admission(before)
+            for path in paths:
+                worlds.archive(agent, world, path)
+            after = agent.library.catalogue.begin_admission(0, "test")
+            agent.library.catalogue.end_admission(after)
+    assert after - before - 1 <= len(paths)
+
+
 def _until(holds: Callable[[], bool]) -> None:
     pause = threading.Event()
     for _ in range(600):

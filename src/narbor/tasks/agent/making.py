@@ -81,9 +81,7 @@ class Making:
 
     def _run(self, done: Callable[["Making"], None]) -> None:
         try:
-            # Blocks are kept one by one, and no collection may take them before the item is here.
-            with self._means.library.keeping():
-                self._make()
+            self._make()
         except NarborError as error:
             self.spool.fail(error)
         except OSError as error:
@@ -100,6 +98,8 @@ class Making:
                 break
             self._taken = way.name
             try:
+                # The way is gone inside of an admission, which all items of a moment share: what
+                # is fetched is spared by collections, and no item costs a commit of its own.
                 origin = self._means.claims.upstreams[self.found.upstream].cache.name
                 passing = self.spool.passing(way.chunks())
                 self._means.library.admit(self.found.vouched, passing, origin)
