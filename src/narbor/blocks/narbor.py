@@ -116,7 +116,7 @@ class NarborSource:
 
     def _block(self, data: bytes, found: frames.Found) -> bytes:
         frame = memoryview(data)[found.offset : found.offset + found.length]
-        block = self._codecs.unpack(frame, found.size)
+        block = self._codecs.keepable(frame, found)
         if block is None:
             raise Liar(f"{self.name} gave {cid.text(found.name)} in a frame that is none")
         return block

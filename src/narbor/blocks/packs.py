@@ -15,6 +15,7 @@ from narbor.blocks.codec import Codec
 from narbor.blocks.files import Appending, FileLayer
 from narbor.blocks.index import Index, Place, key_of, name_of
 from narbor.formats import frames
+from narbor.formats.frames import Packed
 from narbor.names import cid
 from narbor.names.cid import Cid
 
@@ -26,12 +27,13 @@ _SCAN: Final = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A block as it would be kept: its key, its zstd frame, its size."""
+    """A block as it would be kept: its key, its zstd frame, its size, the frame's level."""
 
     name: Cid
     key: bytes
     frame: bytes
     size: int
+    level: int
 
 
 class PackStore:
@@ -154,7 +156,10 @@ class PackStore:
 
     def frame(self, name: Cid, block: bytes) -> Frame:
         """Compress a block: the costly part of keeping it, done on any thread."""
-        return Frame(name, key_of(name), self._codec.compress(block), len(block))
+        if isinstance(block, Packed):
+            return Frame(name, key_of(name), block.frame, len(block), block.level)
+        level = self._codec.level
+        return Frame(name, key_of(name), self._codec.compress(block), len(block), level)
 
     def put_many(self, blocks: Sequence[tuple[Cid, bytes]]) -> None:
         """Keep those of these blocks that are not here yet."""
@@ -167,9 +172,7 @@ class PackStore:
             for item in new:
                 if item.key in self._fresh:
                     continue
-                self._fresh[item.key] = self._append(
-                    item.name, item.frame, item.size, self._codec.level
-                )
+                self._fresh[item.key] = self._append(item.name, item.frame, item.size, item.level)
             if self._buffered > 4 << 20:
                 self._flush()
 

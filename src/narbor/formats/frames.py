@@ -27,6 +27,7 @@ _LENGTHS: Final = struct.Struct("<IIbII")
 _CRC: Final = struct.Struct("<I")
 LARGEST_BLOCK: Final = 4 << 20
 DEFAULT_LEVEL: Final = 3
+_WORST: Final = 64  # bytes more than the block and a 256th of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,16 @@ class Found:
     offset: int
     length: int
     size: int
+    level: int
+
+
+class Packed(bytes):
+    """A block that came in a frame which may be kept as it is: nobody need compress it again.
+
+    `frame` holds the block and nothing else, `level` is what it is said to be made at.
+    """
+
+    frame: bytes
     level: int
 
 
@@ -77,6 +88,20 @@ class Codec:
         except zstandard.ZstdError:
             return None
         return block if len(block) == size else None
+
+    def keepable(self, frame: bytes | memoryview, found: "Found") -> bytes | None:
+        """Return the block in a stranger's frame as `unpack` does, Packed where packs may have it.
+
+        What lies in packs has its checksum, and is no larger than zstd makes it at worst.
+        """
+        block = self.unpack(frame, found.size)
+        if block is None or len(frame) > found.size + (found.size >> 8) + _WORST:
+            return block
+        if not zstandard.get_frame_parameters(frame).has_checksum:
+            return block
+        packed = Packed(block)
+        packed.frame, packed.level = bytes(frame), found.level
+        return packed
 
 
 def head_size(name: Cid) -> int:

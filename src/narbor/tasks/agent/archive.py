@@ -7,7 +7,7 @@ up to what its parent said, so a DAG that lies costs no more than an archive of 
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 from typing import Final
 
 from narbor.blocks import BlockMissing
@@ -25,6 +25,9 @@ Root = tuple[Cid, int]
 """An archive's root, and how many bytes the archive has."""
 
 _BATCH: Final = 256  # pieces
+_FIRST_BATCH: Final = 256 << 10  # bytes; the next has twice as many
+_LARGEST_BATCH: Final = 2 << 20
+_MOST_HELD: Final = 8 << 20
 _FEWEST: Final = 64  # nodes that any archive may have; and one more for so many bytes
 _USUAL: Final = 1 << 10
 _SPARE: Final = 1 << 20  # bytes that the nodes of an archive may have more than the archive
@@ -137,23 +140,71 @@ class Archives:
         likeness = Likeness(basis, self._need)
         came = self._gatherer.gather(tuple(lacking.items()), likeness)
         absent = set(lacking)
-        rest = iter(pieces)
-        while batch := list(islice(rest, _BATCH)):
+        held = _Held()
+        for batch in _batches(pieces):
             names = [piece.cid for piece in batch if isinstance(piece, Leaf)]
-            self._await(absent.intersection(names), absent, came)
-            blocks = self._store.get_many(names)
-            yield b"".join(p if isinstance(p, bytes) else next(blocks) for p in batch)
+            self._await(absent.intersection(names), absent, came, held)
+            here = held.pick(names)
+            blocks = self._store.get_many([name for name in names if name not in here])
+            yield b"".join(
+                piece
+                if isinstance(piece, bytes)
+                else here[piece.cid]
+                if piece.cid in here
+                else next(blocks)
+                for piece in batch
+            )
 
-    def _await(self, needed: set[Cid], absent: set[Cid], came: Iterator[list[Block]]) -> None:
+    def _await(
+        self, needed: set[Cid], absent: set[Cid], came: Iterator[list[Block]], held: "_Held"
+    ) -> None:
         """Take in what comes until all that is needed is here."""
         while needed:
             group = next(came, None)
             if group is None:
                 raise BlocksLost(f"{len(needed)} blocks did not come")
             self._store.put_many(group)
+            held.add(group)
             arrived = {name for name, _ in group}
             needed -= arrived
             absent -= arrived
+
+
+class _Held:
+    """Blocks that came and are needed soon: they need not be read from the disk again."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[Cid, bytes] = {}
+        self._size = 0
+
+    def add(self, group: Sequence[Block]) -> None:
+        """Hold blocks, as far as there is room; all are in the store."""
+        for name, block in group:
+            if self._size < _MOST_HELD and name not in self._blocks:
+                self._blocks[name] = block
+                self._size += len(block)
+
+    def pick(self, names: Iterable[Cid]) -> dict[Cid, bytes]:
+        """Let go of those of these blocks that are held, and return them."""
+        found = {name: block for name in names if (block := self._blocks.get(name)) is not None}
+        for name, block in found.items():
+            del self._blocks[name]
+            self._size -= len(block)
+        return found
+
+
+def _batches(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
+    """Cut a splice into batches of a few megabytes at most; the first ones are small."""
+    batch: list[Piece] = []
+    size, most = 0, _FIRST_BATCH
+    for piece in pieces:
+        batch.append(piece)
+        size += len(piece) if isinstance(piece, bytes) else piece.size
+        if size >= most or len(batch) >= _BATCH:
+            yield batch
+            batch, size, most = [], 0, min(2 * most, _LARGEST_BATCH)
+    if batch:
+        yield batch
 
 
 def _nodes_below(block: bytes, name: Cid, size: int) -> Iterator[tuple[Cid, int]]:
