@@ -14,7 +14,8 @@ from narbor.names import cid, peerkey
 from narbor.names.peerkey import PeerKey
 from narbor.net.http import Http
 from narbor.net.wire import Options
-from tests.fakes.upstream import FakeCache, Instead, Reset, Status
+from tests.fakes.faults import Instead, Reset, Status
+from tests.fakes.upstream import FakeCache
 
 DATA = [Random(n).randbytes(300) for n in range(4)]
 NAMES = [cid.raw(data) for data in DATA]

@@ -23,7 +23,8 @@ from narbor.net.http import Http
 from narbor.net.wire import Options
 from tests.fakes import certificate
 from tests.fakes.doorserver import serving
-from tests.fakes.upstream import FakeCache, Instead, Reset, Status
+from tests.fakes.faults import Instead, Reset, Status
+from tests.fakes.upstream import FakeCache
 from tests.library.store import believed, file_nar, opened, read_only
 from tests.serve.running import program
 

@@ -14,7 +14,8 @@ from narbor import config
 from narbor.cli import agent
 from narbor.cli.main import parser, run
 from narbor.formats import narinfo
-from tests.fakes.upstream import FakeCache, Mute, Stall, Status
+from tests.fakes.faults import Mute, Stall, Status
+from tests.fakes.upstream import FakeCache
 from tests.library.cache import KEY
 from tests.peers import servers
 from tests.tasks.agent import world as worlds

@@ -13,7 +13,8 @@ import pytest
 from narbor.names.keys import SecretKey
 from tests.cli import program
 from tests.cli.program import Farm, Program
-from tests.fakes.upstream import FakeCache, Mute, Status
+from tests.fakes.faults import Mute, Status
+from tests.fakes.upstream import FakeCache
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import pytest
 
 from tests.cli.program import Farm, Program
 from tests.fakes import certificate
-from tests.fakes.upstream import FakeCache, Status
+from tests.fakes.faults import Status
+from tests.fakes.upstream import FakeCache
 
 MANY = 4  # nix-cache-info and the farm's three narinfos at least
 

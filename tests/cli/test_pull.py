@@ -22,7 +22,8 @@ from tests.cli.program import Farm, Program
 from tests.cli.test_import import counts
 from tests.cli.test_release import configure
 from tests.cli.test_replicate import far, published, roots
-from tests.fakes.upstream import FakeCache, Mute
+from tests.fakes.faults import Mute
+from tests.fakes.upstream import FakeCache
 from tests.serve.pushing import Pushed, pushed
 from tests.serve.running import eventually, free_port
 

@@ -16,8 +16,8 @@ from narbor.tasks.release.lock import InTheMaking, locked
 from tests.cli.program import Program
 from tests.fakes import channelserver
 from tests.fakes.channel import NAME, REVISION, SYSTEM, Channel, expressions, release
+from tests.fakes.faults import Stall, Status
 from tests.fakes.hydra_tables import git, path_of
-from tests.fakes.upstream import Stall, Status
 
 C = "nixos-25.05-small"
 NEWER = release(806300)

@@ -21,8 +21,9 @@ from narbor.names.file import File
 from tests.cli.program import Program
 from tests.cli.test_release import configure, table
 from tests.fakes.channel import NAME, Channel
+from tests.fakes.faults import Stall
 from tests.fakes.ftp import FakeFtp
-from tests.fakes.upstream import FakeCache, Stall
+from tests.fakes.upstream import FakeCache
 from tests.tasks.test_tarballs import git
 
 REVISION = "c" * 40

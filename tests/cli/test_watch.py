@@ -18,8 +18,9 @@ from tests.cli.program import Farm, Program
 from tests.cli.test_release import NEWER, C, at, configure, table
 from tests.fakes import farm as farms
 from tests.fakes.channel import NAME, Channel
+from tests.fakes.faults import Stall
 from tests.fakes.kubo import FakeKubo
-from tests.fakes.upstream import FakeCache, Stall
+from tests.fakes.upstream import FakeCache
 
 PATIENCE = 60
 

@@ -7,7 +7,8 @@ import lzma
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
-from tests.fakes.upstream import FakeCache, Status
+from tests.fakes.faults import Status
+from tests.fakes.upstream import FakeCache
 
 SOURCE = "https://hydra.example/eval/1814352"
 

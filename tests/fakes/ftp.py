@@ -1,13 +1,12 @@
 """An FTP server on 127.0.0.1: files by path, anonymous, passive; it fails as it is told."""
 
 import socketserver
-import threading
 from socket import create_server
-from types import TracebackType
-from typing import Self
+
+from tests.fakes.server import Running
 
 
-class FakeFtp:
+class FakeFtp(Running):
     """Serve `files`; `breaks` says after how many bytes the next transfers end, `busy` how often
     the next clients are sent away."""
 
@@ -23,28 +22,10 @@ class FakeFtp:
                 """Speak with one client."""
                 _Session(fake, self).run()
 
-        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-
-    @property
-    def url(self) -> str:
-        """Where it is."""
-        return f"ftp://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+        server.daemon_threads = True
+        super().__init__(server)
+        self.url = f"ftp://{self.place}"
 
 
 class _Session:

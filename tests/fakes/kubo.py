@@ -8,20 +8,21 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import Any, Self
+from functools import partial
+from typing import Any
 
 from narbor.formats import car, dagpb, ipld
 from narbor.names import cid, cidtext
 from narbor.names.cid import Cid
-from tests.fakes.kuborpc import Fail, File, Late, Query, Refuse, Server
+from tests.fakes.kuborpc import Fail, File, Handler, Late, Query, Refuse
+from tests.fakes.server import HttpServer, Running
 
 EMPTY = (cid.node(b"\n\x02\x08\x01"), b"\n\x02\x08\x01")
 NOT_THERE = "block was not found locally (offline): ipld: could not find {}"
 ONLINE_ONLY = "this command must be run in online mode. Try running 'ipfs daemon' first"
 
 
-class FakeKubo:
+class FakeKubo(Running):
     """A daemon. Set what shall go wrong:
 
     - `room`: bytes of blocks that its disk still takes;
@@ -51,31 +52,13 @@ class FakeKubo:
         self.instead: dict[str, tuple[int, bytes]] = {}
         self.version = version
         self.online = online
-        self.stopping = threading.Event()
-        self._server = Server(self)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        super().__init__(HttpServer(partial(Handler, self)))
 
-    @property
-    def url(self) -> str:
-        """Where its RPC is."""
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stopping.set()
+    def let_go(self) -> None:
+        """End what waits."""
+        super().let_go()
         if self.hold is not None:
             self.hold.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
     def lose(self, name: Cid) -> None:
         """Lose a block."""

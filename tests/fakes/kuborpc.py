@@ -4,9 +4,10 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
+
+from tests.fakes import server
 
 DENIED = (
     "Kubo RPC Access Denied: Please provide a valid authorization token as defined in the "
@@ -50,33 +51,18 @@ class Late:
         self.text = text
 
 
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
+class Handler(server.Handler[Daemon]):
+    """Speaks for a daemon; what it says goes out at once."""
 
-    def __init__(self, kubo: Daemon) -> None:
-        self.kubo = kubo
-        super().__init__(("127.0.0.1", 0), _Handler)
+    methods = ("GET", "POST")
+    wbufsize = 0
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that went away is no error of ours."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Server
-    disable_nagle_algorithm = True
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
-
-    def do_GET(self) -> None:
-        """As the real one, for safety from browsers."""
-        self._plain(405, "405 - Method Not Allowed\n")
-
-    def do_POST(self) -> None:
-        """Answer a command."""
-        kubo, url = self.server.kubo, urlsplit(self.path)
+    def serve(self) -> None:
+        """Answer a command; to GET say as the real one does, for safety from browsers."""
+        if self.command == "GET":
+            self._plain(405, "405 - Method Not Allowed\n")
+            return
+        kubo, url = self.fake, urlsplit(self.path)
         name = url.path.removeprefix("/api/v0/")
         self._ended = self.headers.get("Content-Length") == "0"
         self._left = self._body()
@@ -104,39 +90,34 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, name: str, values: Iterator[Any]) -> None:
         """Send values as they come; an error before the first of them is a status."""
-        late = self.server.kubo.late.get(name, "")
+        late = self.fake.late.get(name, "")
         try:
             first = next(values, None)
         except Fail as error:
             said = {"Message": str(error), "Code": 0, "Type": "error"}
-            self._head(500, "application/json")
-            self._chunk(_json(said))
+            self._begin(500, "application/json")
+            self.chunk(_json(said))
             self._end("")
             return
-        self._head(200, "application/vnd.ipld.raw" if name == "block/get" else "application/json")
+        self._begin(200, "application/vnd.ipld.raw" if name == "block/get" else "application/json")
         try:
             while first is not None:
                 if isinstance(first, Late):
                     late = first.text
-                else:
-                    self._chunk(first if isinstance(first, bytes) else _json(first))
+                elif first != b"":  # which would end the answer
+                    self.chunk(first if isinstance(first, bytes) else _json(first))
                 first = next(values, None)
         except Fail as error:
             late = str(error)
         self._end(late)
 
-    def _head(self, status: int, kind: str) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Trailer", "X-Stream-Error")
-        self.send_header("Transfer-Encoding", "chunked")
-        if not self._ended:
-            self.send_header("Connection", "close")
-        self.end_headers()
-
-    def _chunk(self, data: bytes) -> None:
-        if data:
-            self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+    def _begin(self, status: int, kind: str) -> None:
+        headers = {
+            "Content-Type": kind,
+            "Trailer": "X-Stream-Error",
+            "Transfer-Encoding": "chunked",
+        }
+        self.head(status, headers if self._ended else {**headers, "Connection": "close"})
 
     def _end(self, late: str) -> None:
         trailer = f"X-Stream-Error: {late}\r\n" if late else ""
@@ -147,17 +128,13 @@ class _Handler(BaseHTTPRequestHandler):
         self._raw(status, text.encode())
 
     def _raw(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", "text/plain; charset=utf-8")
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(body)
+        headers = {"Content-Type": "text/plain; charset=utf-8", "Connection": "close"}
+        self.send(status, headers, body)
         self.close_connection = True
 
     def _body(self) -> Iterator[bytes]:
         """Give the body of the request, and cut the connection where that is planned."""
-        kubo = self.server.kubo
+        kubo = self.fake
         if "chunked" in self.headers.get("Transfer-Encoding", ""):
             while size := int(self.rfile.readline(), 16):
                 data = self.rfile.read(size)

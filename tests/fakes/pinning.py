@@ -2,19 +2,20 @@
 
 import itertools
 import json
-import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from functools import partial
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.fakes.server import Handler, HttpServer, Running
+
 TOKEN = "s3cret"
+JSON = {"Content-Type": "application/json"}
 DELEGATES = ["/ip4/127.0.0.1/tcp/4001/p2p/12D3KooWPn8KMBh2yeooTiXpSyPz8DZaWP374KnZeY1ukzaen1sT"]
 
 
 @dataclass
-class FakeService:
+class FakeService(Running):
     """Requests by id. Set what shall go wrong:
 
     - `begins`: the state in which requests begin;
@@ -32,32 +33,8 @@ class FakeService:
 
     def __post_init__(self) -> None:
         self._numbers = itertools.count(1)
-        self._server = _Server(self)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-
-    @property
-    def url(self) -> str:
-        """Its endpoint."""
-        return f"http://127.0.0.1:{self._server.server_port}/psa"
-
-    @property
-    def place(self) -> str:
-        """Its host and port, for which there is a token."""
-        return f"127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(HttpServer(partial(_Handler, self)))
+        self.url = f"{self.url}/psa"
 
     def become(self, state: str, details: str = "") -> None:
         """Let all that is pending get to a state."""
@@ -96,46 +73,21 @@ class FakeService:
         return {"count": len(found), "results": found[:most]}
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+class _Handler(Handler[FakeService]):
+    methods = ("GET", "POST", "DELETE")
 
-    def __init__(self, service: FakeService) -> None:
-        self.service = service
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: _Server
-    disable_nagle_algorithm = True
-    wbufsize = 1 << 16
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
-
-    def do_GET(self) -> None:
-        """List requests, or tell of one."""
-        self._serve()
-
-    def do_POST(self) -> None:
-        """Make a request, or put it in the place of another."""
-        self._serve()
-
-    def do_DELETE(self) -> None:
-        """Remove a request."""
-        self._serve()
-
-    def _serve(self) -> None:
-        service, url = self.server.service, urlsplit(self.path)
-        body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+    def serve(self) -> None:
+        """List requests, tell of one, make one, put it in the place of another, remove one."""
+        service, url = self.fake, urlsplit(self.path)
+        body = self.asked().body
         service.asked.append((self.command, url.path))
         if service.faults:
             status, headers, said = service.faults.pop(0)
-            self._send(status, said, headers)
+            self.send(status, {**headers, **JSON}, said)
         elif self.headers.get("Authorization") != f"Bearer {TOKEN}":
             self._fail(401, "UNAUTHORIZED", "Access token is missing or invalid")
         elif url.path == "/psa/pins" and self.command == "GET":
-            self._send(200, json.dumps(service.listed(parse_qs(url.query))).encode())
+            self.send(200, JSON, json.dumps(service.listed(parse_qs(url.query))).encode())
         elif url.path == "/psa/pins" and self.command == "POST":
             self._made(body)
         elif url.path.startswith("/psa/pins/"):
@@ -144,33 +96,23 @@ class _Handler(BaseHTTPRequestHandler):
             self._fail(404, "NOT_FOUND", "The specified resource was not found")
 
     def _one(self, id: str, body: bytes) -> None:
-        service = self.server.service
+        service = self.fake
         if id not in service.requests:
             self._fail(404, "NOT_FOUND", "The specified resource was not found")
         elif self.command == "GET":
-            self._send(200, json.dumps(service.requests[id]).encode())
+            self.send(200, JSON, json.dumps(service.requests[id]).encode())
         else:
             del service.requests[id]
             if self.command == "POST":
                 self._made(body)
             else:
-                self._send(202, b"")
+                self.send(202, JSON, b"")
 
     def _made(self, body: bytes) -> None:
         pin = json.loads(body)
         assert set(pin) <= {"cid", "name", "origins", "meta"} and len(pin["origins"]) <= 20, pin
-        self._send(202, json.dumps(self.server.service.make(pin)).encode())
+        self.send(202, JSON, json.dumps(self.fake.make(pin)).encode())
 
     def _fail(self, status: int, reason: str, details: str) -> None:
         said = {"error": {"reason": reason, "details": details}}
-        self._send(status, json.dumps(said).encode())
-
-    def _send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-        self.wfile.flush()
+        self.send(status, JSON, json.dumps(said).encode())

@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 import zstandard
 from tests.fakes import certificate as certificates
-from tests.fakes.upstream import (
+from tests.fakes.faults import (
     Chunked,
     Drip,
-    FakeCache,
     Instead,
     Mute,
     NoRange,
@@ -23,6 +22,7 @@ from tests.fakes.upstream import (
     Status,
     WrongRange,
 )
+from tests.fakes.upstream import FakeCache
 
 from narbor import VERSION
 from narbor.errors import Refused, Rejected, Unavailable

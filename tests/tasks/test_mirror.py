@@ -36,8 +36,9 @@ from narbor.upstream import NotACache
 from narbor.upstream.cache import HttpCache
 from narbor.upstream.directory import DirectoryCache
 from tests.fakes.farm import PACK, Built, Farm
+from tests.fakes.faults import Drip, Fault, Instead, Mute, Reset, Stall, Status
 from tests.fakes.hall import MemoryHall
-from tests.fakes.upstream import Drip, FakeCache, Fault, Instead, Mute, Reset, Stall, Status
+from tests.fakes.upstream import FakeCache
 from tests.library.store import opened
 
 P = TypeVar("P")

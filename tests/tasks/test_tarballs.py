@@ -32,8 +32,9 @@ from narbor.tasks.keep.verify import Verified, verify
 from narbor.tasks.mirror.fetch import DiskFull
 from narbor.tasks.tarballs import Done, Event, Failed, Fetched, Linked, Options, Wanted, checkouts
 from narbor.upstream.directory import DirectoryCache
+from tests.fakes.faults import Instead, Reset, Status
 from tests.fakes.ftp import FakeFtp
-from tests.fakes.upstream import FakeCache, Instead, Reset, Status
+from tests.fakes.upstream import FakeCache
 from tests.library import store
 from tests.peers import registry
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from tests.fakes.farm import PACK
-from tests.fakes.upstream import FakeCache, Instead, Status
+from tests.fakes.faults import Instead, Status
+from tests.fakes.upstream import FakeCache
 
 from narbor.errors import Rejected, Unavailable
 from narbor.formats import narinfo

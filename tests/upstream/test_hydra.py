@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from tests.fakes.hydra import FakeHydra, Slow
+from tests.fakes.faults import Drip, Instead, Mute, Reset, Slow, Stall, Status
+from tests.fakes.hydra import FakeHydra
 from tests.fakes.hydra_tables import HydraEval, git, path_of
-from tests.fakes.upstream import Drip, Instead, Mute, Reset, Stall, Status
 
 from narbor.errors import Rejected, Unavailable
 from narbor.formats.hydra import MalformedHydra

@@ -15,9 +15,10 @@ from narbor.formats import narinfo, streams
 from narbor.formats.vouched import vouch
 from narbor.names.storepath import StorePath
 from narbor.tasks.agent import Agent
+from tests.fakes.faults import Fault as HttpFault
+from tests.fakes.faults import Instead, Mute, Reset, Stall, Status
 from tests.fakes.sources import FAULTS, FakeSource, Fault
-from tests.fakes.upstream import FakeCache, Instead, Mute, Reset, Stall, Status
-from tests.fakes.upstream import Fault as HttpFault
+from tests.fakes.upstream import FakeCache
 from tests.tasks.agent import world as worlds
 from tests.tasks.agent.world import RING, World
 

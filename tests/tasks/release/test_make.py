@@ -44,8 +44,9 @@ from narbor.tasks.release.wants import Want, usual
 from narbor.upstream.cache import HttpCache
 from narbor.upstream.hydra import Hydra, Selection
 from tests.fakes.channel import ISO, NAME, REVISION, SYSTEM, Channel, expressions, release
+from tests.fakes.faults import Reset, Status
 from tests.fakes.hydra_tables import HydraBuild
-from tests.fakes.upstream import FakeCache, Reset, Status
+from tests.fakes.upstream import FakeCache
 from tests.library.store import opened
 from tests.tasks.test_collect import run
 

@@ -29,8 +29,9 @@ from narbor.upstream.cache import HttpCache
 from narbor.upstream.channel import ChannelServer, NoChannel
 from tests.fakes.channel import NAME, REVISION, Channel, expressions, release
 from tests.fakes.channelserver import SOURCE, publish
+from tests.fakes.faults import Instead, Reset, Status
 from tests.fakes.hydra_tables import path_of
-from tests.fakes.upstream import FakeCache, Instead, Reset, Status
+from tests.fakes.upstream import FakeCache
 from tests.library.store import opened
 from tests.tasks.release.test_make import only
 

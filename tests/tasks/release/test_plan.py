@@ -28,9 +28,9 @@ from narbor.tasks.release.plan import (
 )
 from narbor.tasks.release.wants import Want, usual
 from narbor.upstream.hydra import Hydra, Selection
+from tests.fakes.faults import Instead, Status
 from tests.fakes.hydra import FakeHydra
 from tests.fakes.hydra_tables import HydraBuild, HydraEval, git, path_of
-from tests.fakes.upstream import Instead, Status
 
 REVISION = "650e572363c0e9e1a9b4a6f2c5f1d2e3c4b5a697"
 NAME = "nixos-25.05pre806273.650e572363c0"
