@@ -9,13 +9,12 @@ What cannot be had is 404, as Nix wants it: it goes on with its next substituter
 """
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol
 
-from narbor.doors import http
+from narbor.doors import http, routes
 from narbor.doors.http import Answer, Entity, Request
 from narbor.errors import NarborError
 from narbor.names import base32, storepath
@@ -70,17 +69,10 @@ class AgentDoor:
 
     def answer(self, request: Request) -> Answer | None:
         """Answer, or return None for a path that is no part of a binary cache."""
-        for pattern, answer in ROUTES:
-            match = pattern.fullmatch(request.path)
-            if match is None:
-                continue
-            if request.method not in http.READING:
-                return http.wrong_method(*http.READING)
-            try:
-                return answer(self, request, *match.groups())
-            except NarborError as error:
-                return http.missing(str(error))
-        return None
+        try:
+            return routes.read(ROUTES, self, request, request.path)
+        except NarborError as error:
+            return http.missing(str(error))
 
     def cache_info(self, request: Request) -> Answer:
         """Say whose store this is, and that we want to be asked first."""
@@ -134,13 +126,9 @@ def _joined(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 
 ABSENT: Final = http.missing("not to be had now")
 
-Route: TypeAlias = tuple[re.Pattern[str], Callable[..., Answer]]
-ROUTES: Final[tuple[Route, ...]] = tuple(
-    (re.compile(pattern, re.ASCII), answer)
-    for pattern, answer in (
-        (r"/([0-9a-z]+)\.narinfo", AgentDoor.narinfo),
-        (r"/nar/([0-9a-z]{32})/([0-9a-z]{52})\.nar", AgentDoor.archive),
-        (r"/nix-cache-info", AgentDoor.cache_info),
-        (r"/agent/status", AgentDoor.status),
-    )
+ROUTES: Final = routes.table(
+    (r"/([0-9a-z]+)\.narinfo", AgentDoor.narinfo),
+    (r"/nar/([0-9a-z]{32})/([0-9a-z]{52})\.nar", AgentDoor.archive),
+    (r"/nix-cache-info", AgentDoor.cache_info),
+    (r"/agent/status", AgentDoor.status),
 )

@@ -15,13 +15,13 @@ may stand under any prefix.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol
 from urllib.parse import quote
 
-from narbor.doors import http
+from narbor.doors import http, routes
 from narbor.doors.http import Answer, Door, Entity, Request
 from narbor.formats import releasepage
 from narbor.names.cid import Cid
@@ -120,13 +120,7 @@ class ChannelsDoor:
 
     def answer(self, request: Request) -> Answer | None:
         """Answer, or return None for a path that is neither of channels nor of releases."""
-        for pattern, answer in ROUTES:
-            match = pattern.fullmatch(request.path)
-            if match is not None:
-                if request.method not in http.READING:
-                    return http.wrong_method(*http.READING)
-                return answer(self, request, *match.groups())
-        return None
+        return routes.read(ROUTES, self, request, request.path)
 
     def channels(self, request: Request, slash: str) -> Answer:
         """List the channels."""
@@ -286,18 +280,14 @@ def _redirect(location: str, *headers: tuple[str, str]) -> Answer:
 
 ABSENT: Final = http.missing("not here", MISS_SECONDS, ready=True)
 
-Route: TypeAlias = tuple[re.Pattern[str], Callable[..., Answer | None]]
-ROUTES: Final[tuple[Route, ...]] = tuple(
-    (re.compile(pattern, re.ASCII), answer)
-    for pattern, answer in (
-        (r"/channels(/?)", ChannelsDoor.channels),
-        (r"/channels/([^/]+)(/?)", ChannelsDoor.channel),
-        (r"/channels/([^/]+)/([^/]+)", ChannelsDoor.channel_file),
-        (r"/releases(/?)", ChannelsDoor.all_releases),
-        (r"/releases/([^/]+)(/?)", ChannelsDoor.releases),
-        (r"/releases/([^/]+)/([^/]+)(/?)", ChannelsDoor.release),
-        # Nix puts a slash behind whatever address it has.
-        (r"/releases/([^/]+)/([^/]+)/+([^/]+)", ChannelsDoor.file),
-        (r"/releases/([^/]+)/([^/]+)/+binary_cache(/.+)", ChannelsDoor.binary_cache),
-    )
+ROUTES: Final = routes.table(
+    (r"/channels(/?)", ChannelsDoor.channels),
+    (r"/channels/([^/]+)(/?)", ChannelsDoor.channel),
+    (r"/channels/([^/]+)/([^/]+)", ChannelsDoor.channel_file),
+    (r"/releases(/?)", ChannelsDoor.all_releases),
+    (r"/releases/([^/]+)(/?)", ChannelsDoor.releases),
+    (r"/releases/([^/]+)/([^/]+)(/?)", ChannelsDoor.release),
+    # Nix puts a slash behind whatever address it has.
+    (r"/releases/([^/]+)/([^/]+)/+([^/]+)", ChannelsDoor.file),
+    (r"/releases/([^/]+)/([^/]+)/+binary_cache(/.+)", ChannelsDoor.binary_cache),
 )

@@ -15,14 +15,13 @@ What is not here is 404, quickly: any other answer makes Nix wait, or give up on
 """
 
 import json
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Final, Literal, Protocol, TypeAlias
 
 from narbor.dag import cachedir
-from narbor.doors import http
+from narbor.doors import http, routes
 from narbor.doors.http import Answer, Entity, Request
 from narbor.formats import listing, narinfo
 from narbor.names import base32, storepath
@@ -112,13 +111,7 @@ class NixDoor:
         door, path = self, request.path
         if path.startswith(PLAIN + "/"):
             door, path = replace(self, compression="none"), path[len(PLAIN) :]
-        for pattern, answer in ROUTES:
-            match = pattern.fullmatch(path)
-            if match is not None:
-                if request.method not in http.READING:
-                    return http.wrong_method(*http.READING)
-                return answer(door, request, *match.groups())
-        return None
+        return routes.read(ROUTES, door, request, path)
 
     def cache_info(self, request: Request) -> Answer:
         """Say whose store this is. Without a Priority line Nix would prefer it to all others."""
@@ -244,18 +237,14 @@ def _kept(request: Request, data: bytes | None, type: str) -> Answer:
 
 ABSENT: Final = http.missing("not here", MISS_SECONDS, ready=True)
 
-Route: TypeAlias = tuple[re.Pattern[str], Callable[..., Answer]]
-ROUTES: Final[tuple[Route, ...]] = tuple(
-    (re.compile(pattern, re.ASCII), answer)
-    for pattern, answer in (
-        (r"/([0-9a-z]+)\.narinfo", NixDoor.narinfo),
-        (r"/nar/([0-9a-z]{52})\.nar", NixDoor.archive),
-        (r"/nar/([0-9a-z]{52})\.nar\.zst", NixDoor.rendered),
-        (r"/nix-cache-info", NixDoor.cache_info),
-        (r"/([0-9a-z]+)\.ls", NixDoor.ls),
-        (r"/log/([^/]+)", NixDoor.log),
-        (r"/realisations/([^/]+)\.doi", NixDoor.realisation),
-        (r"/build-trace-v2/([^/]+/[^/]+)\.doi", NixDoor.realisation),
-        (r"/debuginfo/([0-9a-f]{2,})(?:\.debug)?", NixDoor.debuginfo),
-    )
+ROUTES: Final = routes.table(
+    (r"/([0-9a-z]+)\.narinfo", NixDoor.narinfo),
+    (r"/nar/([0-9a-z]{52})\.nar", NixDoor.archive),
+    (r"/nar/([0-9a-z]{52})\.nar\.zst", NixDoor.rendered),
+    (r"/nix-cache-info", NixDoor.cache_info),
+    (r"/([0-9a-z]+)\.ls", NixDoor.ls),
+    (r"/log/([^/]+)", NixDoor.log),
+    (r"/realisations/([^/]+)\.doi", NixDoor.realisation),
+    (r"/build-trace-v2/([^/]+/[^/]+)\.doi", NixDoor.realisation),
+    (r"/debuginfo/([0-9a-f]{2,})(?:\.debug)?", NixDoor.debuginfo),
 )

@@ -11,14 +11,13 @@ Nix tries a mirror before the source's own addresses, so that what is not here i
 """
 
 import html
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol
 from urllib.parse import quote
 
-from narbor.doors import http
+from narbor.doors import http, routes
 from narbor.doors.http import Answer, Entity, Request
 from narbor.names import digest
 from narbor.names.cid import Cid
@@ -66,13 +65,7 @@ class TarballDoor:
 
     def answer(self, request: Request) -> Answer | None:
         """Answer, or return None for a path that is not under `/tarballs`."""
-        for pattern, answer in ROUTES:
-            match = pattern.fullmatch(request.path)
-            if match is not None:
-                if request.method not in http.READING:
-                    return http.wrong_method(*http.READING)
-                return answer(self, request, *match.groups())
-        return None
+        return routes.read(ROUTES, self, request, request.path)
 
     def by_hash(self, request: Request, algorithm: str, spelt: str) -> Answer:
         """Give the file with a hash."""
@@ -160,19 +153,15 @@ def _document(request: Request, data: bytes, type: str) -> Answer:
 
 ABSENT: Final = http.missing("not here", MISS_SECONDS, ready=True)
 
-Route: TypeAlias = tuple[re.Pattern[str], Callable[..., Answer]]
-ROUTES: Final[tuple[Route, ...]] = tuple(
-    (re.compile(pattern, re.ASCII), answer)
-    for pattern, answer in (
-        (r"/tarballs/+(md5|sha1|sha256|sha512)/([0-9A-Za-z+/=-]+)", TarballDoor.by_hash),
-        (r"/tarballs/+()((?:md5|sha1|sha256|sha512)-[0-9A-Za-z+/=]+)", TarballDoor.by_hash),
-        (r"/tarballs/by-name/([^/]+)/([^/]+)", TarballDoor.by_name),
-        (r"/tarballs/revisions/([^/]+)/log", TarballDoor.log),
-        (r"/tarballs/revisions/([^/]+)/([0-9a-f]{128})", TarballDoor.of_revision),
-        (r"/tarballs/by-name/([^/]+)/", TarballDoor.names),
-        (r"/tarballs/revisions/([^/]+)/", TarballDoor.hashes),
-        (r"/tarballs/(by-name|revisions)/", TarballDoor.revisions),
-        (r"/tarballs/", TarballDoor.top),
-        (r"(/tarballs(?:/(?:by-name|revisions)(?:/[^/]+)?)?)", TarballDoor.slash),
-    )
+ROUTES: Final = routes.table(
+    (r"/tarballs/+(md5|sha1|sha256|sha512)/([0-9A-Za-z+/=-]+)", TarballDoor.by_hash),
+    (r"/tarballs/+()((?:md5|sha1|sha256|sha512)-[0-9A-Za-z+/=]+)", TarballDoor.by_hash),
+    (r"/tarballs/by-name/([^/]+)/([^/]+)", TarballDoor.by_name),
+    (r"/tarballs/revisions/([^/]+)/log", TarballDoor.log),
+    (r"/tarballs/revisions/([^/]+)/([0-9a-f]{128})", TarballDoor.of_revision),
+    (r"/tarballs/by-name/([^/]+)/", TarballDoor.names),
+    (r"/tarballs/revisions/([^/]+)/", TarballDoor.hashes),
+    (r"/tarballs/(by-name|revisions)/", TarballDoor.revisions),
+    (r"/tarballs/", TarballDoor.top),
+    (r"(/tarballs(?:/(?:by-name|revisions)(?:/[^/]+)?)?)", TarballDoor.slash),
 )
