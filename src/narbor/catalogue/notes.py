@@ -1,6 +1,7 @@
 """What the catalogue keeps beside items: pins, failures, conflicts, admissions, logs."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from narbor.catalogue import record, rows
@@ -104,6 +105,15 @@ class Notes(Items):
         """Close an admission; nothing can be recorded under it any more."""
         with self._database.writing() as connection:
             connection.execute("DELETE FROM admission WHERE id = ?", (id,))
+
+    @contextmanager
+    def admission(self, time: int, process: str, purpose: str = ADMIT) -> Iterator[int]:
+        """Keep an admission open for as long as this lasts; gives its number."""
+        id = self.begin_admission(time, process, purpose)
+        try:
+            yield id
+        finally:
+            self.end_admission(id)
 
     def oldest_admission(self) -> int | None:
         """Return the lowest number of an open admission."""

@@ -176,11 +176,8 @@ class Admissions:
 
         Gives a function that takes base names of items that are here and are relied on.
         """
-        id = self._catalogue.begin_admission(self._clock(), self._process, HOLD)
-        try:
+        with self._catalogue.admission(self._clock(), self._process, HOLD) as id:
             yield lambda bases: self._catalogue.spare(bases, id)
-        finally:
-            self._catalogue.end_admission(id)
 
     @contextmanager
     def keeping(self) -> Iterator[Keep]:
@@ -189,11 +186,8 @@ class Admissions:
         Gives a function that keeps a file, durably, and returns its root and seal. Collections wait
         for the end, so it should be near.
         """
-        id = self._catalogue.begin_admission(self._clock(), self._process)
-        try:
+        with self._catalogue.admission(self._clock(), self._process):
             yield self._keep
-        finally:
-            self._catalogue.end_admission(id)
 
     def _keep(self, chunks: Iterable[bytes]) -> tuple[Cid, Seal]:
         sink, tally = Intake(self._blocks, self._pool), Tally(chunks)

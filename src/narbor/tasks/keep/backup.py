@@ -129,16 +129,13 @@ class _Databases:
 def _alone(library: Library, at: Circumstances) -> Iterator[None]:
     """Keep collections away, in the way in which they keep each other away."""
     catalogue = library.catalogue
-    ours = catalogue.begin_admission(at.now, at.process, COLLECT)
-    try:
+    with catalogue.admission(at.now, at.process, COLLECT) as ours:
         for each in catalogue.admissions():
             if each.purpose == COLLECT and each.id < ours:
                 if at.alive(each.process):
                     raise Collecting("a collection or another backup is at work; try again later")
                 catalogue.end_admission(each.id)
         yield
-    finally:
-        catalogue.end_admission(ours)
 
 
 def _packs(library: Library) -> dict[str, int]:

@@ -125,8 +125,7 @@ def collect(
         if not at.alive(admission.process):
             catalogue.end_admission(admission.id)
             yield Ended(admission)
-    ours = catalogue.begin_admission(at.now, at.process, COLLECT)
-    try:
+    with catalogue.admission(at.now, at.process, COLLECT) as ours:
         if any(each.id < ours for each in _open(library, COLLECT)):
             raise AnotherCollection("another collection or a backup is at work on this store")
         items = 0
@@ -141,8 +140,6 @@ def collect(
                 yield step
         freed, later = _compact(library, at)
         yield Collected(items, room, freed, later)
-    finally:
-        catalogue.end_admission(ours)
 
 
 def _open(library: Library, purpose: str) -> tuple[Admission, ...]:

@@ -73,8 +73,7 @@ def publish(
     """
     catalogue = library.catalogue
     horizon = catalogue.horizon()
-    ours = catalogue.begin_admission(at.now, at.process)
-    try:
+    with catalogue.admission(at.now, at.process):
         settings = at.settings(library.store)
         old = None if whole else catalogue.publication(CACHE)
         if old is not None and old.settings != settings:
@@ -91,8 +90,6 @@ def publish(
         kept = Publication(root, items, hidden, horizon, settings, at.now)
         catalogue.publish(CACHE, kept)
         yield Published(root, items, work.added, work.removed, work.blocks, work.size)
-    finally:
-        catalogue.end_admission(ours)
 
 
 class _Work:
