@@ -4,20 +4,16 @@ What stands between the objects is checked here; what is inside them by who read
 strings and brackets are told apart, which is what finding an end takes.
 """
 
-import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
 from narbor.errors import Rejected
+from narbor.formats.jsontokens import OPENERS, QUOTE, SMALLEST_PIECE, TOKEN
 from narbor.formats.streams import gathered
 
 DEEPEST: Final = 32
 
-# Each piece may be gone through again with the next one, so small ones are put together.
-_SMALLEST_PIECE: Final = 1 << 16
-# A string with its end, if that is here (then the group holds it), or a bracket.
-_TOKEN: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+("?)|[{}\[\]]', re.DOTALL)
-_QUOTE, _OPENERS, _BRACE = b'"'[0], b"[{", b"{"[0]
+_BRACE: Final = b"{"[0]
 _SPACE: Final = b" \t\r\n"
 
 
@@ -32,16 +28,16 @@ def objects(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
     """
     buffer, before = b"", b"["
     depth = begin = done = at = 0
-    pieces = gathered(chunks, _SMALLEST_PIECE)
+    pieces = gathered(chunks, SMALLEST_PIECE)
     for piece in pieces:
         buffer += piece
-        for token in _TOKEN.finditer(buffer, at):
+        for token in TOKEN.finditer(buffer, at):
             start, at = token.span()
-            if buffer[start] == _QUOTE:
+            if buffer[start] == QUOTE:
                 if not token[1]:
                     at = start  # the end of this string is still to come
                     break
-            elif buffer[start] in _OPENERS:
+            elif buffer[start] in OPENERS:
                 depth += 1
                 if depth == 2:
                     begin = start

@@ -7,7 +7,6 @@ It is of hundreds of megabytes, so that it is read while it comes, one package a
 pkgs/top-level/packages-info.nix).
 """
 
-import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -15,16 +14,12 @@ import msgspec
 from msgspec import Struct
 
 from narbor.errors import Rejected
+from narbor.formats.jsontokens import OPENERS, QUOTE, SMALLEST_PIECE, TOKEN
 from narbor.formats.streams import gathered
 
 DEEPEST: Final = 64
 LARGEST: Final = 1 << 22  # bytes of one package
-_SMALLEST_PIECE: Final = 1 << 16
 _PACKAGES: Final = b'"packages"'
-# A string with its end, if that is here (then the group holds it), or a bracket.
-_TOKEN: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+("?)|[{}\[\]]', re.DOTALL)
-_OPENERS: Final = b"[{"
-_QUOTE: Final = b'"'[0]
 
 
 class MalformedPackages(Rejected):
@@ -60,17 +55,17 @@ def _entries(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
     buffer, key = b"", b""
     depth = begin = at = 0
     inside = False
-    for piece in gathered(chunks, _SMALLEST_PIECE):
+    for piece in gathered(chunks, SMALLEST_PIECE):
         buffer += piece
-        for token in _TOKEN.finditer(buffer, at):
+        for token in TOKEN.finditer(buffer, at):
             start, at = token.span()
-            if buffer[start] == _QUOTE:
+            if buffer[start] == QUOTE:
                 if not token[1]:
                     at = start  # the end of this string is still to come
                     break
                 if depth == 1 or (inside and depth == 2):
                     key = buffer[start:at]
-            elif buffer[start] in _OPENERS:
+            elif buffer[start] in OPENERS:
                 depth += 1
                 if depth == 2:
                     inside = key == _PACKAGES

@@ -9,7 +9,6 @@ Who may use the RPC owns the daemon: it belongs on a loopback address, or behind
 Specification: https://docs.ipfs.tech/reference/kubo/rpc/ and the source of go-ipfs-cmds.
 """
 
-import json
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,7 +20,7 @@ import httpcore
 
 from narbor.errors import NarborError, Refused, Rejected, Unavailable
 from narbor.formats import streams
-from narbor.net import multipart
+from narbor.net import jsonobject, multipart
 from narbor.net.credentials import bare
 from narbor.net.duplex import Duplex, Reply
 from narbor.net.http import Denied, WrongAnswer
@@ -119,7 +118,7 @@ class Rpc:
         """
         with self.ask(command, options, file, silence) as reply:
             for line in _lines(reply.body, self.name):
-                value = _value(line, self.name)
+                value = jsonobject.read(line, self.name)
                 if value.get("Type") == "error" and "Message" in value:
                     raise self.fault(str(value["Message"]))
                 yield value
@@ -170,7 +169,7 @@ class Rpc:
         said = body.decode("utf-8", "replace").strip()
         text = f"{self.name}: {command}: HTTP {reply.status}: {said[:2000]}"
         if reply.status == 500 and said.startswith("{"):
-            return self.fault(str(_value(body, self.name).get("Message")))
+            return self.fault(str(jsonobject.read(body, self.name).get("Message")))
         if reply.status in (401, 403):
             return Denied(
                 f"{text}: the daemon wants a secret of its API.Authorizations (a token for this "
@@ -194,16 +193,6 @@ def _lines(body: Iterable[bytes], name: str) -> Iterator[bytes]:
         raise WrongAnswer(f"{name}: a JSON value of more than {LONGEST_LINE} bytes")
     if held.strip():
         yield held
-
-
-def _value(line: bytes, name: str) -> Value:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise WrongAnswer(f"{name}: {line[:200]!r} is no JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise WrongAnswer(f"{name}: {line[:200]!r} is no JSON object")
-    return value
 
 
 def _pairs(options: Query) -> list[tuple[str, str]]:

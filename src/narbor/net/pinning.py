@@ -23,6 +23,7 @@ from urllib.parse import quote, urlencode
 from narbor.errors import Refused
 from narbor.names import cid, cidtext
 from narbor.names.cid import Cid, MalformedCid
+from narbor.net import jsonobject
 from narbor.net.credentials import bare
 from narbor.net.http import Denied, Document, Http, WrongAnswer
 
@@ -113,7 +114,7 @@ class Pinning:
             return None
         if answer.status >= 400:
             raise self._refusal(answer)
-        return {} if method == "DELETE" else self._object(answer.content)
+        return {} if method == "DELETE" else jsonobject.read(answer.content, self.name)
 
     def _refusal(self, answer: Document) -> Refused:
         text = f"{self.name}: HTTP {answer.status}: {self._reason(answer.content)}"
@@ -123,21 +124,12 @@ class Pinning:
 
     def _reason(self, content: bytes) -> str:
         try:
-            error = self._object(content).get("error")
+            error = jsonobject.read(content, self.name).get("error")
         except WrongAnswer:
             error = None
         if not isinstance(error, dict):
             return content[:200].decode("utf-8", "replace") or "no reason given"
         return ": ".join(str(error[key])[:1000] for key in ("reason", "details") if error.get(key))
-
-    def _object(self, content: bytes) -> Mapping[str, object]:
-        try:
-            said = json.loads(content)
-        except (ValueError, RecursionError) as error:
-            raise WrongAnswer(f"{self.name}: {content[:200]!r} is no JSON: {error}") from error
-        if not isinstance(said, dict):
-            raise WrongAnswer(f"{self.name}: {content[:200]!r} is no JSON object")
-        return said
 
     def _request(self, said: object) -> Request:
         """Read a PinStatus."""
