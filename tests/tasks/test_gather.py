@@ -1,7 +1,8 @@
 """Blocks from several sources: who is asked, what is believed, who is set aside."""
 
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
 
@@ -125,3 +126,73 @@ def test_the_faster_one_costs_less_and_who_has_nothing_more() -> None:
         standing.looked(0 if standing is empty else 1, 9 if standing is empty else 0)
     assert fast.cost() < slow.cost()
     assert fast.cost() < empty.cost()
+
+
+class Read(Clock):
+    """A clock that tells how often it was read."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.times = 0
+
+    def __call__(self) -> float:
+        with self.changed:
+            self.times += 1
+            self.changed.notify_all()
+        return self.now
+
+    def wait(self, times: int) -> None:
+        """Wait until it was read so often from now on."""
+        with self.changed:
+            last = self.times + times
+            self.changed.wait_for(lambda: self.times >= last)
+
+
+def test_who_gathers_may_take_its_time() -> None:
+    clock = Read()
+
+    class Late(FakeSource):
+        """A source that lets whoever asks look at the clock some times."""
+
+        def fetch(self, names: Sequence[Cid]) -> Iterator[tuple[Cid, bytes]]:
+            clock.wait(9)
+            return super().fetch(names)
+
+    source = Late("late", BLOCKS.get)
+    lane = Lane(source, Standing(source.name, clock), 1, lambda: 20)
+    made = Gatherer([lane], clock, 5.0)
+    came: dict[Cid, bytes] = {}
+    for group in made.gather(WANTED):
+        came.update(group)
+        clock.now += 60
+    made.close()
+    assert came == BLOCKS
+
+
+def test_what_is_not_taken_is_not_asked_for() -> None:
+    source = fake()
+    mine = set(list(BLOCKS)[::2])
+    told: list[Cid] = []
+
+    def take(names: list[Cid]) -> list[Cid]:
+        told.extend(names)
+        return [name for name in names if name in mine]
+
+    with gatherer(source) as made:
+        came = dict(each for group in made.gather(WANTED, None, take) for each in group)
+    assert came.keys() == mine
+    assert {name for group in source.asked for name in group} == mine
+    assert sorted(told) == sorted(BLOCKS)
+
+
+def test_what_was_taken_is_asked_for_elsewhere_without_a_question() -> None:
+    told: list[Cid] = []
+
+    def take(names: list[Cid]) -> list[Cid]:
+        told.extend(names)
+        return names
+
+    with gatherer(fake("stops"), fake()) as made:
+        came = dict(each for group in made.gather(WANTED, None, take) for each in group)
+    assert came == BLOCKS
+    assert sorted(told) == sorted(BLOCKS)

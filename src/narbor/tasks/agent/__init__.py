@@ -3,6 +3,7 @@
     claims.py    narinfos of all upstreams, in bounded time
     making.py    one item: from the local store, by blocks, as a NAR
     archive.py   an archive's bytes out of a DAG that is partly here
+    sharing.py   leaves that several archives lack at one time
     seeds.py     what the local Nix store has of an item
     spool.py     an item's bytes while it is made
     keeper.py    the agent's own store, within its size
@@ -92,7 +93,7 @@ class Agent:
         self._clock = parts.clock
         self._begun = parts.clock()
         self._counts = Counts()
-        self._archives = Archives(parts.library.blocks, parts.gatherer)
+        self._archives = Archives(parts.library.blocks, parts.gatherer, parts.clock)
         self._family = Family(parts.library, parts.seeds)
         self._lock = threading.Lock()
         self._turn = threading.Lock()

@@ -5,7 +5,8 @@ requests ahead, while the bytes are given in order. A node is believed no furthe
 up to what its parent said, so a DAG that lies costs no more than an archive of its size may.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from itertools import chain
 from typing import Final
@@ -19,6 +20,7 @@ from narbor.formats import unixfs
 from narbor.names import cid
 from narbor.names.cid import Cid
 from narbor.tasks.agent.kin import Basis, Kin
+from narbor.tasks.agent.sharing import Arriving, UnderWay
 from narbor.tasks.gather import Block, BlocksLost, Gatherer, Likeness
 
 Root = tuple[Cid, int]
@@ -40,9 +42,11 @@ class LyingRoot(Rejected):
 class Archives:
     """Reads archives out of a store of blocks that may lack some."""
 
-    def __init__(self, store: PackStore, gatherer: Gatherer) -> None:
+    def __init__(self, store: PackStore, gatherer: Gatherer, clock: Callable[[], float]) -> None:
         self._store = store
         self._gatherer = gatherer
+        self._under_way = UnderWay()
+        self._clock = clock
 
     def nodes(self, roots: Sequence[Root], kin: Mapping[Cid, Kin]) -> None:
         """Have the nodes of these archives here, as far as they can be had.
@@ -137,37 +141,26 @@ class Archives:
 
         Raises BlocksLost, and what the store raises.
         """
-        likeness = Likeness(basis, self._need)
-        came = self._gatherer.gather(tuple(lacking.items()), likeness)
-        absent = set(lacking)
-        held = _Held()
-        for batch in _batches(pieces):
-            names = [piece.cid for piece in batch if isinstance(piece, Leaf)]
-            self._await(absent.intersection(names), absent, came, held)
-            here = held.pick(names)
-            blocks = self._store.get_many([name for name in names if name not in here])
-            yield b"".join(
-                piece
-                if isinstance(piece, bytes)
-                else here[piece.cid]
-                if piece.cid in here
-                else next(blocks)
-                for piece in batch
-            )
-
-    def _await(
-        self, needed: set[Cid], absent: set[Cid], came: Iterator[list[Block]], held: "_Held"
-    ) -> None:
-        """Take in what comes until all that is needed is here."""
-        while needed:
-            group = next(came, None)
-            if group is None:
-                raise BlocksLost(f"{len(needed)} blocks did not come")
-            self._store.put_many(group)
-            held.add(group)
-            arrived = {name for name, _ in group}
-            needed -= arrived
-            absent -= arrived
+        arriving = Arriving(
+            *(self._store, self._gatherer, self._under_way),
+            *(lacking, Likeness(basis, self._need), self._clock),
+        )
+        with closing(arriving):
+            held = _Held()
+            for batch in _batches(pieces):
+                names = [piece.cid for piece in batch if isinstance(piece, Leaf)]
+                for came in arriving.until(names):
+                    held.add(came)
+                here = held.pick(names)
+                blocks = self._store.get_many([name for name in names if name not in here])
+                yield b"".join(
+                    piece
+                    if isinstance(piece, bytes)
+                    else here[piece.cid]
+                    if piece.cid in here
+                    else next(blocks)
+                    for piece in batch
+                )
 
 
 class _Held:

@@ -30,6 +30,10 @@ Wanted = tuple[Cid, int]
 """A block's name and its size; 0 where nobody knows."""
 
 
+Take = Callable[[list[Cid]], Sequence[Cid]]
+"""Told what is about to be asked for, it returns what is to be: the rest is not gathered."""
+
+
 @dataclass(frozen=True, slots=True)
 class Likeness:
     """What wanted blocks are like: blocks that are here, and how to get these.
@@ -137,14 +141,18 @@ class Gatherer:
         self._stall = stall
 
     def gather(
-        self, wanted: Sequence[Wanted], likeness: Likeness | None = None
+        self,
+        wanted: Sequence[Wanted],
+        likeness: Likeness | None = None,
+        take: Take | None = None,
     ) -> Iterator[list[Block]]:
         """Give all of these blocks, checked, in about the order asked for, some at a time.
 
-        Whoever can gives differences to what is here and `likeness` says to be like them. Raises
+        Whoever can gives differences to what is here and `likeness` says to be like them. With
+        `take`, the caller gets word from time to time, also when there is nothing to give. Raises
         BlocksLost when the rest cannot be had; what came before has been given.
         """
-        run = _Run(self.lanes, dict.fromkeys(wanted), likeness, self._clock, self._stall)
+        run = _Run(self.lanes, dict.fromkeys(wanted), likeness, take, self._clock, self._stall)
         try:
             yield from run.all()
         finally:
@@ -164,11 +172,13 @@ class _Run:
         lanes: Sequence[Lane],
         wanted: "dict[Wanted, None]",
         likeness: "Likeness | None",
+        take: "Take | None",
         clock: Callable[[], float],
         stall: float,
     ) -> None:
         self.over = False
         self._likeness = likeness
+        self._taking = take
         self._lanes = lanes
         self._names = {name: _Name(size) for name, size in wanted}
         self._waiting: deque[Cid] = deque(self._names)
@@ -183,14 +193,19 @@ class _Run:
         """Give the blocks as they come."""
         while self._names:
             self._hand_out()
+            if not self._names:
+                return
             if not self._asked and not self._can_wait():
                 raise BlocksLost(self._lost())
             came = self._take()
+            now = self._clock()
             if came:
-                self._news = self._clock()
-                yield came
-            elif self._clock() - self._news > self._stall:
+                self._news = now
+            elif now - self._news > self._stall:
                 raise BlocksLost(f"nothing came for {self._stall:g} s; {self._lost()}")
+            if came or self._taking is not None:
+                yield came
+                self._news += self._clock() - now  # whoever gathers may have taken its time
             self._hedge()
 
     def _lost(self) -> str:
@@ -218,7 +233,19 @@ class _Run:
                 names = self._share(lane, useful)
                 if not names:
                     break
-                self._begin(lane, names)
+                names = self._taken(names)
+                if names:
+                    self._begin(lane, names)
+
+    def _taken(self, names: list[Cid]) -> list[Cid]:
+        """Leave out what need not be asked for any more; what was asked for before, must."""
+        fresh = [name for name in names if not self._names[name].tried]
+        if self._taking is None or not fresh:
+            return names
+        dropped = set(fresh).difference(self._taking(fresh))
+        for name in dropped:
+            del self._names[name]
+        return [name for name in names if name not in dropped]
 
     def _share(self, lane: Lane, useful: bool) -> list[Cid]:
         """Take names out of what waits that this source was not asked for yet."""
