@@ -115,10 +115,7 @@ def terms(config: Config, channel: Channel) -> Terms:
 def upstreams(config: Config, channel: Channel, http: Http) -> list[Upstream]:
     """Return the caches of a channel, with whom to believe; raises BadConfig, CorruptKey."""
     ring = wiring.keyring(config, channel.keys, channel.caches)
-    return [
-        Upstream(wiring.open_upstream(url, http), ring, channel.trusted or wiring.says_trusted(url))
-        for url in channel.caches
-    ]
+    return [wiring.believed(url, http, ring, channel.trusted) for url in channel.caches]
 
 
 def release(config: Config, channel: Channel, library: Library, http: Http, out: Out) -> int:

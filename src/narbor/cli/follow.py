@@ -9,7 +9,6 @@ from narbor.cli.out import Out
 from narbor.config import Config, Follow
 from narbor.tasks.mirror import Options
 from narbor.tasks.mirror import mirror as bring
-from narbor.tasks.mirror.sources import Upstream
 from narbor.tasks.release.lock import locked
 from narbor.tasks.replicate.arrive import Terms
 
@@ -32,12 +31,7 @@ def run(config: Config, wanted: Follow, out: Out) -> int:
         closing(wiring.open_library(config, write=True)) as library,
     ):
         ring = wiring.keyring(config, wanted.keys, urls)
-        upstreams = [
-            Upstream(
-                wiring.open_upstream(url, http), ring, wanted.trusted or wiring.says_trusted(url)
-            )
-            for url in urls
-        ]
+        upstreams = [wiring.believed(url, http, ring, wanted.trusted) for url in urls]
         words = list(wanted.paths)
         if wanted.store_paths is not None:
             words += wiring.store_paths(wanted.store_paths, upstreams[0].cache)

@@ -11,6 +11,7 @@ from narbor.wiring.processes import alive, process
 from narbor.wiring.serving import doors
 from narbor.wiring.stores import NoHome, NoStore, at_rest, open_library, reindex
 from narbor.wiring.upstreams import (
+    believed,
     open_http,
     open_upstream,
     open_web,
@@ -26,6 +27,7 @@ __all__ = [
     "agent_home",
     "alive",
     "at_rest",
+    "believed",
     "doors",
     "key_folder",
     "keyring",

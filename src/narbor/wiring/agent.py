@@ -25,7 +25,7 @@ from narbor.upstream.nixstore import NixStore
 from narbor.wiring.keys import keyring
 from narbor.wiring.processes import alive, now, process
 from narbor.wiring.stores import open_library
-from narbor.wiring.upstreams import open_upstream, outward, says_trusted, upstream_url
+from narbor.wiring.upstreams import believed, outward, upstream_url
 
 
 def agent_home(config: Config) -> Path:
@@ -54,10 +54,10 @@ def open_agent(config: Config) -> tuple[Agent, AgentDoor]:
         hints.append(Upstream(HttpCache(url, clients[url]), ring))
     for url in said.upstreams:
         http = clients[upstream_url(url)]
-        cache = open_upstream(url, http)
-        upstreams.append(Upstream(cache, ring, says_trusted(url)))
-        if isinstance(cache, HttpCache):
-            sources.append((NarborSource(http, cache.url), opening.many))
+        upstream = believed(url, http, ring)
+        upstreams.append(upstream)
+        if isinstance(upstream.cache, HttpCache):
+            sources.append((NarborSource(http, upstream.cache.url), opening.many))
     named = {credentials.bare(url): http for url, http in clients.items()}
     asking = opening.Asking(upstreams, sources, named, hints)
     seeds = None

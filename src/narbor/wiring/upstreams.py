@@ -7,9 +7,11 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from narbor.config import BadConfig, Config
+from narbor.names.keys import Keyring
 from narbor.net.ftp import Ftp
 from narbor.net.http import Http
 from narbor.net.wire import Options
+from narbor.tasks.mirror.sources import Upstream
 from narbor.upstream import Cache, known
 from narbor.upstream.cache import HttpCache
 from narbor.upstream.directory import DirectoryCache
@@ -48,6 +50,14 @@ def open_upstream(url: str, http: Http) -> Cache:
     """
     full = upstream_url(url)
     return HttpCache(full, http) if full.startswith("http") else DirectoryCache(full)
+
+
+def believed(url: str, http: Http, ring: Keyring, trusted: bool = False) -> Upstream:
+    """Return a cache with whom to believe of what it says; `trusted`: it is believed itself.
+
+    Raises BadConfig.
+    """
+    return Upstream(open_upstream(url, http), ring, trusted or says_trusted(url))
 
 
 def upstream_url(url: str) -> str:
