@@ -39,7 +39,7 @@ def test_the_example_names_every_key(tmp_path: Path) -> None:
     said = flat(config.plain(config.load(None, file, {})))
     usual = flat(config.plain(Config(home=Path("/var/lib/narbor"))))
     paths = {"serve.tls-cert", "serve.tls-key", "mirror.ca-file", "mirror.netrc"}
-    paths.add("ipfs.denied-file")
+    paths |= {"ipfs.denied-file", "agent.folder"}
     assert said.keys() == usual.keys()
     assert {key for key in said if said[key] != usual[key]} == paths
     assert said["mirror.netrc"] == str(tmp_path / "netrc")
