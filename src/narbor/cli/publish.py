@@ -23,12 +23,11 @@ from narbor.formats import ipns
 from narbor.library import Library
 from narbor.names import cid, peerkey
 from narbor.names.peerkey import PeerKey
-from narbor.net.kubo import Kubo
-from narbor.net.wire import Options
 from narbor.tasks import publish
 from narbor.tasks.publish import Circumstances, Looked, Published, naming
 from narbor.tasks.publish.naming import Lasting
 from narbor.tasks.release.lock import locked
+from narbor.wiring import holders
 
 _SECOND: Final = 1_000_000_000
 
@@ -154,11 +153,10 @@ def _hand_over(config: Config, names: Sequence[Named], out: Out) -> None:
 
     Each time anew, changed or not: it lets go of records that are not its own after two days.
     """
-    url, said = config.ipfs.kubo, config.mirror
+    url = config.ipfs.kubo
     if url is None or not names:
         return
-    options = Options(ca_file=said.ca_file, netrc=said.netrc, tokens=said.tokens)
-    with closing(Kubo(url, options)) as kubo:
+    with closing(holders.open_kubo(config, url)) as kubo:
         for each in names:
             kubo.name_put(each.text, each.record.text)
             out.say(f"{kubo.name} was told of {each.text}")

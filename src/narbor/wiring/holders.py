@@ -82,13 +82,18 @@ def opened(config: Config, target: str, wish: Wish) -> Iterator[Holder]:
     elif what == KUBO:
         # Of a DAG only the root is told at once: what a Kubo tells of the rest is its own setting.
         told = config.ipfs.announce != "none"
-        holder = KuboHolder(Kubo(target.removeprefix(f"{KUBO}:"), outward(config)), told)
+        holder = KuboHolder(open_kubo(config, target.removeprefix(f"{KUBO}:")), told)
     else:
         with open_http(config) as http, closing(NarborHolder(http, target)) as narbor:
             yield narbor
         return
     with closing(holder):
         yield holder
+
+
+def open_kubo(config: Config, url: str) -> Kubo:
+    """Open the way to a Kubo's RPC."""
+    return Kubo(url, outward(config))
 
 
 @contextmanager
