@@ -9,13 +9,13 @@ A worker gives results with `pool.emit`, as many as it likes, and is held back w
 to be taken, so memory is bounded by the tasks alone. The first error that leaves a worker ends the
 whole: `results` raises it, no further task begins, and what is under way stops at its next piece.
 
-`ahead` puts a reader's source on a thread of its own.
+`ahead` puts a reader's source on a thread of its own; `in_order` keeps results in their order.
 """
 
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, nullcontext
 from heapq import heappop, heappush
 from types import TracebackType
@@ -42,6 +42,23 @@ def ahead(chunks: Iterable[T], most: int) -> Generator[T, None, None]:
             making.result()
         finally:
             made.end()
+
+
+def in_order(
+    pool: Executor, work: Callable[[T], R], given: Iterable[T], most: int = 4
+) -> Iterator[R]:
+    """Give the results in order, with up to `most` jobs under way."""
+    jobs: deque[Future[R]] = deque()
+    try:
+        for each in given:
+            jobs.append(pool.submit(work, each))
+            if len(jobs) > most:
+                yield jobs.popleft().result()
+        while jobs:
+            yield jobs.popleft().result()
+    finally:
+        for job in jobs:
+            job.cancel()
 
 
 class _Made(Generic[T]):

@@ -24,7 +24,7 @@ from narbor.names.digest import Digest, Seal
 from narbor.names.item import Item
 from narbor.names.keys import SecretKey
 from narbor.tasks.export.tree import Tree, TreeFull
-from narbor.tasks.keep.verify import ahead
+from narbor.tasks.parallel import in_order
 
 Compression: TypeAlias = Literal["zstd", "xz", "none"]
 
@@ -170,11 +170,11 @@ class CacheTree:
             self._tree.mkdir("nar")
             self._tree.write(INFO, self.info())
         items = ordered(self._library, roots)
-        results = ahead(self._pool, self._archived, items, _AHEAD)
+        results = in_order(self._pool, self._archived, items, _AHEAD)
         for group in _grouped(results):
             if not self._form.dry and any(map(_size, group)):
                 self._tree.sync("nar")
-            for each in ahead(self._pool, self._told, group, _AHEAD):
+            for each in in_order(self._pool, self._told, group, _AHEAD):
                 yield self._placed(each)
             if not self._form.dry:
                 self._tree.sync()

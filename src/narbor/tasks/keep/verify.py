@@ -7,12 +7,12 @@ against their SHA-256. Findings are given as they are made; which items share wh
 known at the end.
 """
 
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final, TypeVar
+from typing import Final
 
 from narbor.catalogue import Root
 from narbor.dag import splice, walk
@@ -25,14 +25,11 @@ from narbor.names import cid
 from narbor.names.cid import Cid
 from narbor.names.digest import Seal
 from narbor.names.item import Item, Rendering
+from narbor.tasks.parallel import in_order
 
 _BATCH: Final = 64  # blocks read by one job: at most 64 MiB
-_AHEAD: Final = 4  # jobs under way
 _REPORT: Final = 1024  # blocks between two reports
 TARBALLS: Final = "tarballs/sha512/"
-
-In = TypeVar("In")
-Out = TypeVar("Out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,23 +126,6 @@ def verify(library: Library, pool: Executor) -> Iterator[Finding]:
     yield Verified(blocks, items, whole, tuple(drifted), tuple(n for n in bad if n not in used))
 
 
-def ahead(
-    pool: Executor, work: Callable[[In], Out], given: Iterable[In], most: int = _AHEAD
-) -> Iterator[Out]:
-    """Give the results in order, with a few jobs under way, or up to `most`."""
-    jobs: deque[Future[Out]] = deque()
-    try:
-        for each in given:
-            jobs.append(pool.submit(work, each))
-            if len(jobs) > most:
-                yield jobs.popleft().result()
-        while jobs:
-            yield jobs.popleft().result()
-    finally:
-        for job in jobs:
-            job.cancel()
-
-
 def _blocks(library: Library, pool: Executor) -> Iterator[Progress | BadBlock]:
     def check(names: list[Cid]) -> tuple[int, int, list[BadBlock]]:
         try:
@@ -162,7 +142,7 @@ def _blocks(library: Library, pool: Executor) -> Iterator[Progress | BadBlock]:
         return len(names), sum(map(len, blocks)), wrong
 
     done = size = reported = 0
-    for count, read, wrong in ahead(pool, check, _batches(library.blocks.keys())):
+    for count, read, wrong in in_order(pool, check, _batches(library.blocks.keys())):
         yield from wrong
         done += count
         size += read
@@ -190,7 +170,7 @@ def check_block(library: Library, name: Cid) -> BadBlock | None:
 
 def _items(library: Library, pool: Executor) -> Iterator[Finding]:
     size = 0
-    results = ahead(pool, lambda item: _check(library, item), library.items())
+    results = in_order(pool, lambda item: _check(library, item), library.items())
     for done, (read, findings) in enumerate(results, 1):
         size += read
         yield from findings
@@ -233,7 +213,7 @@ def _equal(one: Iterator[splice.Piece], other: Iterator[splice.Piece]) -> bool:
 
 def _files(library: Library, pool: Executor) -> Iterator[Damaged | Progress]:
     size = 0
-    results = ahead(pool, lambda each: _check_file(library, *each), _kept_files(library))
+    results = in_order(pool, lambda each: _check_file(library, *each), _kept_files(library))
     for done, (read, damage) in enumerate(results, 1):
         size += read
         if damage is not None:
