@@ -41,4 +41,5 @@ def _roots(library: Library, text: str) -> tuple[str, ...]:
     kept = library.catalogue.kept_roots()
     named = [each.name for each in kept if text in (each.name, cid.text(each.root))]
     # Of a directory that did not come whole there may be items without a root.
-    return tuple(named or ([text] if library.catalogue.kept_items(text) else []))
+    items = text.isprintable() and library.catalogue.kept_items(text)
+    return tuple(named or ([text] if items else []))
