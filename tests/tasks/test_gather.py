@@ -11,7 +11,7 @@ import pytest
 from narbor.errors import Rejected, Unavailable
 from narbor.names import cid
 from narbor.names.cid import Cid
-from narbor.tasks.gather import BlocksLost, Gatherer, Lane
+from narbor.tasks.gather import BlocksLost, Gatherer, Lane, Terms
 from narbor.tasks.gather.standing import FIRST_REST, LIAR_REST, LONGEST_REST, Standing
 from tests.fakes.sources import FAULTS, FakeSource, Fault
 
@@ -179,7 +179,9 @@ def test_what_is_not_taken_is_not_asked_for() -> None:
         return [name for name in names if name in mine]
 
     with gatherer(source) as made:
-        came = dict(each for group in made.gather(WANTED, None, take) for each in group)
+        came = dict(
+            each for group in made.gather(WANTED, None, Terms(take, lambda: 0.01)) for each in group
+        )
     assert came.keys() == mine
     assert {name for group in source.asked for name in group} == mine
     assert sorted(told) == sorted(BLOCKS)
@@ -193,6 +195,8 @@ def test_what_was_taken_is_asked_for_elsewhere_without_a_question() -> None:
         return names
 
     with gatherer(fake("stops"), fake()) as made:
-        came = dict(each for group in made.gather(WANTED, None, take) for each in group)
+        came = dict(
+            each for group in made.gather(WANTED, None, Terms(take, lambda: 0.01)) for each in group
+        )
     assert came == BLOCKS
     assert sorted(told) == sorted(BLOCKS)

@@ -12,7 +12,7 @@ from typing import Final
 
 from narbor.blocks.packs import PackStore
 from narbor.names.cid import Cid
-from narbor.tasks.gather import Block, BlocksLost, Gatherer, Likeness
+from narbor.tasks.gather import Block, BlocksLost, Gatherer, Likeness, Terms
 
 _PATIENCE: Final = 2.0  # seconds without any news in which leaves of others are waited for
 _TICK: Final = 0.05
@@ -24,6 +24,7 @@ class UnderWay:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._owners: dict[Cid, object] = {}
+        self._times = 0
 
     def take(self, owner: object, names: Iterable[Cid]) -> list[Cid]:
         """Return those that nobody is fetching: from now on `owner` is."""
@@ -41,12 +42,18 @@ class UnderWay:
             for name in names:
                 if self._owners.get(name) is owner:
                     del self._owners[name]
+            self._times += 1
             self._changed.notify_all()
 
-    def wait(self) -> None:
-        """Wait until there may be news."""
+    @property
+    def times(self) -> int:
+        """How often there was news so far."""
+        return self._times
+
+    def wait(self, times: int) -> None:
+        """Wait until there was news more often than so, but not for long."""
         with self._changed:
-            self._changed.wait(_TICK)
+            self._changed.wait_for(lambda: self._times > times, _TICK)
 
 
 class Arriving:
@@ -71,7 +78,9 @@ class Arriving:
         self._absent = set(lacking)
         self._mine: set[Cid] = set()
         self._left: set[Cid] = set()
-        self._came = gatherer.gather(tuple(lacking.items()), likeness, self._take)
+        self._pause = _TICK
+        terms = Terms(self._take, lambda: self._pause)
+        self._came = gatherer.gather(tuple(lacking.items()), likeness, terms)
         self._news = clock()
 
     def close(self) -> None:
@@ -86,6 +95,10 @@ class Arriving:
         needed = self._absent.intersection(names)
         self._news = self._clock()
         while needed:
+            times = self._under_way.times
+            # Where all that is needed comes from others, there is no time for ours.
+            waiting = needed <= self._left
+            self._pause = 0.0 if waiting else _TICK
             group = next(self._came, None)
             if group:
                 self._store.put_many(group)
@@ -93,10 +106,10 @@ class Arriving:
                 yield group
             self._look_elsewhere(needed & self._left)
             needed &= self._absent
-            if group is None and needed:
-                if not needed <= self._left:
-                    raise BlocksLost(f"{len(needed)} blocks did not come")
-                self._under_way.wait()
+            if needed and group is None and not needed <= self._left:
+                raise BlocksLost(f"{len(needed)} blocks did not come")
+            if needed and waiting and not group:
+                self._under_way.wait(times)
 
     def _take(self, names: list[Cid]) -> list[Cid]:
         """Return which of these are to be asked for: those not here, nor on their way to others."""
@@ -109,12 +122,13 @@ class Arriving:
 
     def _note(self, names: set[Cid]) -> None:
         """Note that these are in the store."""
+        if not names:
+            return
         self._absent -= names
         self._left -= names
         self._mine -= names
         self._under_way.came(self, names)
-        if names:
-            self._news = self._clock()
+        self._news = self._clock()
 
     def _look_elsewhere(self, names: set[Cid]) -> None:
         """Look what became of leaves that others fetch; fetch what they do not bring."""

@@ -30,8 +30,16 @@ Wanted = tuple[Cid, int]
 """A block's name and its size; 0 where nobody knows."""
 
 
-Take = Callable[[list[Cid]], Sequence[Cid]]
-"""Told what is about to be asked for, it returns what is to be: the rest is not gathered."""
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a caller has to say while its blocks are gathered.
+
+    `take` is told what is about to be asked for, and returns what is to be: the rest is dropped.
+    `pause` tells how many seconds may be waited for news now.
+    """
+
+    take: Callable[[list[Cid]], Sequence[Cid]]
+    pause: Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,15 +152,15 @@ class Gatherer:
         self,
         wanted: Sequence[Wanted],
         likeness: Likeness | None = None,
-        take: Take | None = None,
+        terms: Terms | None = None,
     ) -> Iterator[list[Block]]:
         """Give all of these blocks, checked, in about the order asked for, some at a time.
 
         Whoever can gives differences to what is here and `likeness` says to be like them. With
-        `take`, the caller gets word from time to time, also when there is nothing to give. Raises
+        `terms`, the caller gets word from time to time, also when there is nothing to give. Raises
         BlocksLost when the rest cannot be had; what came before has been given.
         """
-        run = _Run(self.lanes, dict.fromkeys(wanted), likeness, take, self._clock, self._stall)
+        run = _Run(self.lanes, dict.fromkeys(wanted), likeness, terms, self._clock, self._stall)
         try:
             yield from run.all()
         finally:
@@ -172,13 +180,13 @@ class _Run:
         lanes: Sequence[Lane],
         wanted: "dict[Wanted, None]",
         likeness: "Likeness | None",
-        take: "Take | None",
+        terms: "Terms | None",
         clock: Callable[[], float],
         stall: float,
     ) -> None:
         self.over = False
         self._likeness = likeness
-        self._taking = take
+        self._terms = terms
         self._lanes = lanes
         self._names = {name: _Name(size) for name, size in wanted}
         self._waiting: deque[Cid] = deque(self._names)
@@ -203,7 +211,7 @@ class _Run:
                 self._news = now
             elif now - self._news > self._stall:
                 raise BlocksLost(f"nothing came for {self._stall:g} s; {self._lost()}")
-            if came or self._taking is not None:
+            if came or self._terms is not None:
                 yield came
                 self._news += self._clock() - now  # whoever gathers may have taken its time
             self._hedge()
@@ -240,9 +248,9 @@ class _Run:
     def _taken(self, names: list[Cid]) -> list[Cid]:
         """Leave out what need not be asked for any more; what was asked for before, must."""
         fresh = [name for name in names if not self._names[name].tried]
-        if self._taking is None or not fresh:
+        if self._terms is None or not fresh:
             return names
-        dropped = set(fresh).difference(self._taking(fresh))
+        dropped = set(fresh).difference(self._terms.take(fresh))
         for name in dropped:
             del self._names[name]
         return [name for name in names if name not in dropped]
@@ -316,7 +324,8 @@ class _Run:
         """Wait for news, and take all there is."""
         came: list[Block] = []
         try:
-            event = self._events.get(timeout=_POLL)
+            pause = _POLL if self._terms is None else min(self._terms.pause(), _POLL)
+            event = self._events.get(timeout=pause)
             while True:
                 self._note(event, came)
                 event = self._events.get_nowait()
