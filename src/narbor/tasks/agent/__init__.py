@@ -286,10 +286,14 @@ class Agent:
         self.end()
         self.library.close()
 
-    def end(self) -> None:
-        """Commit what was admitted, and give up what is under way."""
+    def give_up(self) -> None:
+        """Let nobody wait for what is still to come from elsewhere; for any thread."""
         for client in self._parts.clients.values():
             client.give_up()
+
+    def end(self) -> None:
+        """Commit what was admitted, and give up what is under way."""
+        self.give_up()
         self._claims.close()
         self._parts.gatherer.close()
         self._makers.shutdown(cancel_futures=True)
