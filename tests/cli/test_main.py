@@ -1,6 +1,8 @@
 """The frame of the command line: options everywhere, one clear line for every error, exit codes."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,31 @@ from tests.cli.program import Farm, Program
 
 def verbs() -> list[str]:
     """Return the names of all commands."""
-    names = (command.__name__.rpartition(".")[2] for command in main.COMMANDS)
-    return sorted(name.rstrip("_") for name in names)
+    return sorted(name.rstrip("_") for name in main.COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("words", "others"),
+    [
+        (["status"], 0),
+        (["--home", "mirror", "-q", "status", "mirror"], 0),
+        (["--home=x", "release-nixos"], 26),
+        (["stats"], 26),
+        ([], 26),
+    ],
+)
+def test_only_what_is_needed_is_loaded(words: list[str], others: int) -> None:
+    """Nobody who looks at a status waits for a server to be loaded."""
+    code = (
+        "import sys; from narbor.cli import main; main.parser(sys.argv[1:]);"
+        "loaded = {each for each in main.COMMANDS if f'narbor.cli.{each}' in sys.modules};"
+        "print(len(loaded - {'status'}), 'narbor.doors.ipfs' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=True
+    )
+    count, _, doors = done.stdout.partition(" ")
+    assert int(count) >= others - 1 if others else (int(count), doors.strip()) == (0, "False")
 
 
 @pytest.mark.parametrize("verb", verbs())

@@ -13,6 +13,7 @@ from narbor import config, wiring
 from narbor.doors.channels import ChannelsDoor
 from narbor.formats import narinfo
 from narbor.tasks.release.lock import InTheMaking, locked
+from narbor.wiring import serving
 from tests.cli.program import Program
 from tests.fakes import channelserver
 from tests.fakes.channel import NAME, REVISION, SYSTEM, Channel, expressions, release
@@ -402,6 +403,6 @@ def test_the_public_address_is_that_of_the_configuration(narbor: Program, fake: 
     configure(narbor, table(fake, public_url=public), table(fake, "other"))
     found = config.load(narbor.home, None, {})
     library = wiring.open_library(found, write=True)
-    doors = [door for door in wiring.doors(found, library) if isinstance(door, ChannelsDoor)]
+    doors = [door for door in serving.doors(found, library) if isinstance(door, ChannelsDoor)]
     assert [door.public for door in doors] == [{C: public}]
     library.close()

@@ -15,6 +15,7 @@ from narbor.doors.ipfs.routing import RoutingDoor
 from narbor.doors.ipfs.withheld import Denied
 from narbor.names import cid, cidtext, peerkey
 from narbor.names.peerkey import PeerKey
+from narbor.wiring import serving
 from tests.config.test_channels import LEAST, loaded
 
 NOTHING = "bafkqaaa"
@@ -131,7 +132,7 @@ def test_the_doors_are_told(tmp_path: Path) -> None:
     (tmp_path / "denied.txt").write_text(OTHER + "\n")
     found = structs.replace(loaded(tmp_path, ALL), home=tmp_path)
     with closing(wiring.open_library(found)) as library:
-        doors = wiring.doors(found, library)
+        doors = serving.doors(found, library)
     by_host = next(door for door in doors if isinstance(door, HostsDoor))
     router = next(door for door in doors if isinstance(door, RoutingDoor))
     assert doors[0] is by_host

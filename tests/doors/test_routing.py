@@ -10,12 +10,13 @@ import pytest
 from narbor.doors import http
 from narbor.doors.http import Answer, Request
 from narbor.doors.ipfs import routing
-from narbor.doors.ipfs.routing import BadAddress, RoutingDoor
+from narbor.doors.ipfs.routing import RoutingDoor
 from narbor.doors.ipfs.withheld import Withheld, hash_of
 from narbor.formats import ipns
-from narbor.names import cid, cidtext, peerkey
+from narbor.names import cid, cidtext, peerkey, provider
 from narbor.names.cid import Cid
 from narbor.names.peerkey import PeerKey
+from narbor.names.provider import BadAddress
 from tests.doors.test_ipfs import CAR, KEY, NOW, RECORD, Records
 from tests.fakes.dag import Dag
 
@@ -96,7 +97,7 @@ class Roots:
     ],
 )
 def test_which_blocks_we_own_up_to(
-    world: World, announce: routing.Announce, told: list[str]
+    world: World, announce: provider.Announce, told: list[str]
 ) -> None:
     blocks = {
         "root": world.dag.put(b"a root that is a leaf", cid.RAW),
@@ -130,14 +131,14 @@ def test_what_is_withheld_is_not_here(world: World) -> None:
     ],
 )
 def test_what_is_told_in_public(said: str, address: str | None, host: str) -> None:
-    assert routing.public(said) == (address or said)
-    assert routing.host(routing.public(said)) == host
+    assert provider.public(said) == (address or said)
+    assert provider.host(provider.public(said)) == host
 
 
 @pytest.mark.parametrize("said", ["/dns/a.example", "/dns/a/udp/1/http", "/x", "a.example", "//"])
 def test_what_cannot_be_told(said: str) -> None:
     with pytest.raises(BadAddress):
-        routing.public(said)
+        provider.public(said)
 
 
 def test_headers(world: World) -> None:
@@ -211,7 +212,7 @@ def test_without_an_address_that_of_the_request() -> None:
     ],
 )
 def test_addresses(url: str, expected: str) -> None:
-    assert routing.multiaddr(url) == expected
+    assert provider.multiaddr(url) == expected
 
 
 @pytest.mark.parametrize(
@@ -219,7 +220,7 @@ def test_addresses(url: str, expected: str) -> None:
 )
 def test_what_is_no_address(url: str) -> None:
     with pytest.raises(BadAddress):
-        routing.multiaddr(url)
+        provider.multiaddr(url)
 
 
 def test_the_record_of_a_name(world: World) -> None:

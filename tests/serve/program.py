@@ -32,6 +32,7 @@ from narbor.serve import server, worker
 from narbor.serve.access import AccessLog
 from narbor.serve.app import App
 from narbor.serve.uploads import Uploads
+from narbor.wiring import serving
 from tests.fakes.dag import Dag
 from tests.fakes.library import FakeLibrary, world
 
@@ -113,7 +114,7 @@ def load(options: Mapping[str, str]) -> App:
         return App(doors, library, worker.metrics(), access, uploads=uploads)
     config = configuration.load(Path(options["home"]), None, {})
     real = wiring.open_library(config)
-    doors = (*wiring.doors(config, real), probe)
+    doors = (*serving.doors(config, real), probe)
     return App(doors, real, worker.metrics(), access, uploads=uploads)
 
 

@@ -21,6 +21,7 @@ from narbor.names.cid import Cid
 from narbor.pins import Block, Incomplete
 from narbor.pins.narbor import NarborHolder
 from narbor.tasks.keep.collect import Circumstances, collect
+from narbor.wiring import serving
 from tests.serve.pushing import SENDER, configured, pushed
 from tests.tasks.replicate.dags import Blocks
 from tests.tasks.replicate.test_arrive import below, made
@@ -186,10 +187,10 @@ def test_tokens_that_are_none(tmp_path: Path, file: str) -> None:
     config = Config(home=home, serve=Serve(push_tokens=tokens))
     library = wiring.open_library(config)
     with pytest.raises(BadConfig, match=r"token"):
-        wiring.doors(config, library)
+        serving.doors(config, library)
     same = replace_tokens(config, tokens["laptop"])
     with pytest.raises(BadConfig, match="two senders"):
-        wiring.doors(same, library)
+        serving.doors(same, library)
     library.close()
 
 

@@ -5,72 +5,48 @@ could be done · 130 interrupted.
 """
 
 import argparse
+import importlib
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import Final
 
-from narbor.cli import (
-    agent,
-    backup,
-    cat,
-    collect,
-    config,
-    demo,
-    export,
-    failed,
-    familiar,
-    forget,
-    import_,
-    info,
-    init,
-    key,
-    ls,
-    mirror,
-    publish,
-    reindex,
-    release,
-    replicate,
-    search,
-    serve,
-    status,
-    tarballs,
-    verify,
-    watch,
-    which,
-)
 from narbor.cli.options import Commands, Parser, add_globals
 from narbor.cli.out import Out
 from narbor.errors import NarborError, Refused
 
-COMMANDS = (
-    demo,
-    mirror,
-    watch,
-    serve,
-    agent,
-    release,
-    tarballs,
-    publish,
-    replicate,
-    export,
-    import_,
-    backup,
-    forget,
-    info,
-    ls,
-    cat,
-    search,
-    which,
-    failed,
-    status,
-    verify,
-    collect,
-    reindex,
-    key,
-    config,
-    init,
+# The modules of the commands, in the order of the help; each is loaded when it is asked for.
+COMMANDS: Final = (
+    "demo",
+    "mirror",
+    "watch",
+    "serve",
+    "agent",
+    "release",
+    "tarballs",
+    "publish",
+    "replicate",
+    "export",
+    "import_",
+    "backup",
+    "forget",
+    "info",
+    "ls",
+    "cat",
+    "search",
+    "which",
+    "failed",
+    "status",
+    "verify",
+    "collect",
+    "reindex",
+    "key",
+    "config",
+    "init",
 )
+_OF_OLD: Final = "familiar"
+_VALUED: Final = ("--home", "--config")
 
 
 def entry() -> int:
@@ -82,7 +58,7 @@ def run(words: Sequence[str]) -> int:
     """Run one command line; every way to fail ends in one line and a code."""
     out = Out()
     try:
-        args = parser().parse_args(words)
+        args = parser(words).parse_args(words)
         out = Out(args.json, args.quiet, args.verbose, not args.no_progress)
         code: int = args.run(args, out)
         sys.stdout.flush()
@@ -100,24 +76,35 @@ def run(words: Sequence[str]) -> int:
     return code
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
+def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Return the parser of the whole command line, or of as much of it as these words need."""
     whole = Parser(
         prog="narbor",
         description="One verified store of Nix and Guix software, and every door to it.",
         allow_abbrev=False,
     )
     add_globals(whole)
-    _fill(whole)
+    _fill(whole, _needed(words))
     return whole
 
 
-def _fill(whole: argparse.ArgumentParser) -> None:
+def _fill(whole: argparse.ArgumentParser, modules: Sequence[str]) -> None:
     commands = whole.add_subparsers(metavar="COMMAND", required=True, title="commands")
-    for command in COMMANDS:
-        command.add(commands)
-    familiar.add(commands)
+    for name in modules:
+        importlib.import_module(f"narbor.cli.{name}").add(commands)
     _spread(commands)
+
+
+def _needed(words: Sequence[str]) -> Sequence[str]:
+    """Return the modules that a command line needs: all, unless its verb is one of ours."""
+    rest = iter(words)
+    for word in rest:
+        if word in _VALUED:
+            next(rest, None)
+        elif not word.startswith("-"):
+            modules = [name for name in COMMANDS if name.rstrip("_") == word]
+            return modules or (*COMMANDS, _OF_OLD)
+    return (*COMMANDS, _OF_OLD)
 
 
 def _spread(commands: Commands) -> None:

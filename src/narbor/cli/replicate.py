@@ -11,10 +11,9 @@ from narbor.cli import store
 from narbor.cli.options import Commands
 from narbor.cli.out import Bar, Out, amount
 from narbor.config import Config
-from narbor.doors.ipfs import routing
 from narbor.formats.exchange import Outcome
 from narbor.library import Library
-from narbor.names import cid
+from narbor.names import cid, provider
 from narbor.pins.carfolder import CarFolder
 from narbor.pins.narbor import NarborHolder
 from narbor.tasks import replicate
@@ -124,7 +123,7 @@ def _promise(config: Config, words: Words, order: Order, out: Out) -> int:
     """Let a pinning service keep the root; it is waited for unless told otherwise."""
     if words.since is not None or words.whole:
         raise holders.NoTarget(f"{words.target}: --since and --whole are for CARs")
-    origins = tuple(map(routing.public, config.ipfs.public_url))
+    origins = tuple(map(provider.public, config.ipfs.public_url))
     root = cid.text(order.root)
     with holders.promised(config, words.target) as service:
         if words.check:

@@ -9,12 +9,11 @@ from msgspec import Meta, Struct
 
 from narbor.config.channels import Url, Word
 from narbor.config.errors import BadConfig
-from narbor.doors.ipfs import routing
-from narbor.doors.ipfs.routing import Announce, BadAddress
 from narbor.errors import Rejected
 from narbor.formats import ipns
-from narbor.names import cidtext
+from narbor.names import cidtext, provider
 from narbor.names.cid import Cid, MalformedCid
+from narbor.names.provider import Announce, BadAddress
 
 Domain: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9_-]+(\.[a-z0-9_-]+)*$", max_length=253)]
 KeyName: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9A-Za-z_][0-9A-Za-z._\-]{0,99}$")]
@@ -94,7 +93,7 @@ def complaint(
     """
     for url in ipfs.public_url:
         try:
-            routing.public(url)
+            provider.public(url)
         except BadAddress as error:
             return "ipfs.public-url", str(error)
     for domain, value in ipfs.dnslinks.items():

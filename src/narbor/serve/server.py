@@ -29,6 +29,7 @@ from narbor.serve.app import App
 from narbor.serve.front import BACKLOG
 from narbor.serve.listening import Address, BadCertificate
 from narbor.serve.metrics import DIRECTORY
+from narbor.wiring import serving
 
 PATIENCE: Final = 30
 LOGGING: Final[dict[str, Any]] = {
@@ -60,7 +61,7 @@ def run(config: Config, keys: tuple[SecretKey, ...] = (), access: str | None = N
     """
     # Once here, where an error can be told; a worker could only die of it, again and again.
     library = wiring.open_library(config)
-    wiring.doors(config, library)
+    serving.doors(config, library)
     library.close()
     if access is not None:
         AccessLog.open(access)

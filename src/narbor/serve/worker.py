@@ -21,6 +21,7 @@ from narbor.serve.access import AccessLog
 from narbor.serve.app import App, Receive, Scope, Send
 from narbor.serve.front import Front
 from narbor.serve.metrics import DIRECTORY, Metrics
+from narbor.wiring import serving
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -42,7 +43,7 @@ def load(config: Config, keys: tuple[SecretKey, ...], access: str | None) -> App
     `keys` sign beside those of the home. `access` is where the log goes, `-` is standard error.
     """
     library = wiring.open_library(config)
-    doors = tuple(signing(door, keys) for door in wiring.doors(config, library))
+    doors = tuple(signing(door, keys) for door in serving.doors(config, library))
     log = None if access is None else AccessLog.open(access)
     hosts = next((door.hosts for door in doors if isinstance(door, HostsDoor)), None)
     return App(doors, library, metrics(), log, hosts=hosts)

@@ -2,13 +2,12 @@
 
 Each module follows one thing that flows: `stores` what is kept, `upstreams` whom we ask, `holders`
 whom we give to, `serving` who asks us, `agent` all of these for one machine, `keys` and
-`processes` what they have in common.
+`processes` what they have in common. Those that only one program needs (`serving`, `agent`,
+`holders`) are imported by it: whoever looks into a store waits for no server to be loaded.
 """
 
-from narbor.wiring.agent import agent_home, open_agent
 from narbor.wiring.keys import key_folder, keyring, read_secret, signing_keys
 from narbor.wiring.processes import alive, process
-from narbor.wiring.serving import doors
 from narbor.wiring.stores import NoHome, NoStore, at_rest, open_library, reindex
 from narbor.wiring.upstreams import (
     believed,
@@ -24,14 +23,11 @@ from narbor.wiring.upstreams import (
 __all__ = [
     "NoHome",
     "NoStore",
-    "agent_home",
     "alive",
     "at_rest",
     "believed",
-    "doors",
     "key_folder",
     "keyring",
-    "open_agent",
     "open_http",
     "open_library",
     "open_upstream",

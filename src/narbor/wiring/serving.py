@@ -21,6 +21,7 @@ from narbor.library import Library
 from narbor.library.dags import Dags
 from narbor.library.exchange import Exchange
 from narbor.library.records import Records
+from narbor.names import provider
 from narbor.tasks.replicate.arrive import Terms
 from narbor.tasks.replicate.receiving import Receiving
 from narbor.wiring.keys import keyring, read_secret, signing_keys
@@ -70,7 +71,7 @@ def _ipfs_doors(
     given: Blocks = Withheld(dags, withheld) if withheld else dags
     domains = Domains(said.dnslinks, partial(peerkeys.linked, config))
     gateway = IpfsDoor(given, time.time_ns, dags, domains)
-    addresses = tuple(map(routing.public, said.public_url))
+    addresses = tuple(map(provider.public, said.public_url))
     here = routing.by_host(scheme)
     written = partial(Catalogue.open, config.home / "catalogue.sqlite")
     keeper = Records(written, time.time_ns, partial(peerkeys.names, config))
@@ -84,5 +85,5 @@ def _ipfs_doors(
         dags,
         keeper if said.accept_records else None,
     )
-    special = hosts.made(said.subdomain_hosts, said.dnslinks, map(routing.host, addresses))
+    special = hosts.made(said.subdomain_hosts, said.dnslinks, map(provider.host, addresses))
     return HostsDoor(gateway, special, scheme), gateway, router

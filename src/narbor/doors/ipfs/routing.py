@@ -18,18 +18,18 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from typing import Final, Literal, Protocol, TypeAlias
-from urllib.parse import urlsplit
+from typing import Final, Protocol
 
 from narbor.doors import http, ipfs
 from narbor.doors.http import Answer, Request
 from narbor.doors.ipfs import Names, NoNames, Unresolved, negotiation, record_answer
 from narbor.doors.ipfs.contentpath import Blocks
 from narbor.doors.ipfs.withheld import Denied
-from narbor.errors import Refused, Rejected
+from narbor.errors import Rejected
 from narbor.formats import ipns
-from narbor.names import cid, cidtext, peerkey
+from narbor.names import cid, cidtext, peerkey, provider
 from narbor.names.cid import Cid, MalformedCid
+from narbor.names.provider import Announce
 
 PROTOCOL: Final = "transport-ipfs-gateway-http"
 _KNOWN_SECONDS: Final = 300
@@ -39,15 +39,6 @@ _SECOND: Final = 1_000_000_000
 _ATTEMPTS: Final = 5
 _FRESH: Final = ("cache-control", "no-store")
 _PATH: Final = re.compile(r"/routing/v1/(providers|peers|ipns|dht)/(.+)", re.DOTALL)
-_MULTIADDR: Final = re.compile(
-    r"/(?:dns|dns4|dns6|ip4|ip6)/[0-9A-Za-z.:_-]+/tcp/[0-9]{1,5}(?:/tls(?:/sni/[^/\s]+)?)?/https?"
-    r"(?:/http-path/[^/\s]+)?",
-    re.ASCII,
-)
-_IP4: Final = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}", re.ASCII)
-
-
-Announce: TypeAlias = Literal["roots", "entities", "all", "none"]
 
 
 class Roots(Protocol):
@@ -67,45 +58,6 @@ class Keeper(Protocol):
         Raises Unavailable, also where there is no room for another name.
         """
         ...
-
-
-class BadAddress(Refused):
-    """A URL cannot be written as a multiaddr."""
-
-
-def multiaddr(url: str) -> str:
-    """Write the address of an HTTP server as a multiaddr; raises BadAddress.
-
-    `https://cache.example` is `/dns/cache.example/tcp/443/tls/http`. A path cannot be told so.
-    """
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise BadAddress(f"{url} is no URL: {error}") from error
-    if parts.scheme not in ("http", "https") or not host or parts.path not in ("", "/"):
-        raise BadAddress(f"{url} is not http(s)://HOST[:PORT] alone")
-    if ":" in host:
-        where = f"/ip6/{host}"
-    else:
-        where = f"/ip4/{host}" if _IP4.fullmatch(host) else f"/dns/{host}"
-    secure = parts.scheme == "https"
-    return f"{where}/tcp/{port or (443 if secure else 80)}{'/tls' if secure else ''}/http"
-
-
-def public(text: str) -> str:
-    """Return a multiaddr that is told to others: as it is, or of a URL; raises BadAddress."""
-    if not text.startswith("/"):
-        return multiaddr(text)
-    if _MULTIADDR.fullmatch(text) is None:
-        raise BadAddress(f"{text} is no multiaddr of an HTTP server (/dns/HOST/tcp/443/tls/http)")
-    return text
-
-
-def host(address: str) -> str:
-    """Return the host of a multiaddr, as a Host header names it."""
-    _, kind, name, *_ = address.split("/")
-    return f"[{name}]" if kind == "ip6" else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,8 +231,8 @@ def by_host(scheme: str) -> Callable[[Request], str | None]:
     def address(request: Request) -> str | None:
         host = request.headers.get("host")
         try:
-            return None if not host else multiaddr(f"{scheme}://{host}")
-        except BadAddress:
+            return None if not host else provider.multiaddr(f"{scheme}://{host}")
+        except provider.BadAddress:
             return None
 
     return address
