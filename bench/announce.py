@@ -24,11 +24,12 @@ from tests.library.store import opened, read_only
 
 from narbor.blocks.index import Place, key_of
 from narbor.doors.http import Request
+from narbor.doors.ipfs.routing import RoutingDoor
 from narbor.library import Library
 from narbor.library.dags import Dags
 from narbor.names import cid
 from narbor.names.cid import Cid
-from narbor.names.provider import Announce, RoutingDoor
+from narbor.names.provider import Announce
 
 LEAVES: Final = 1_000_000
 ASKED: Final = 2_000
