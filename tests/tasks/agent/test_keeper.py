@@ -48,7 +48,7 @@ def test_the_least_recently_used_go(tmp_path: Path, world: World) -> None:
 
 
 def test_items_share_admissions(tmp_path: Path, world: World) -> None:
-    # Each opening and each end is a commit that waits for the disk: 62 s of this file were such.
+    # Each opening and each end is a commit that waits for the disk, and the next item for it.
     paths = [world.add(f"item-{number}", seed=number) for number in range(8)]
     with FakeCache() as cache:
         world.serve(cache)
