@@ -11,6 +11,7 @@ from narbor.tasks.mirror import Options
 from narbor.tasks.mirror import mirror as bring
 from narbor.tasks.release.lock import locked
 from narbor.tasks.replicate.arrive import Terms
+from narbor.wiring.sources import open_sources
 
 
 def run(config: Config, wanted: Follow, out: Out) -> int:
@@ -45,7 +46,7 @@ def _pulled(config: Config, wanted: Follow, out: Out) -> int:
     ring = wiring.keyring(config, wanted.keys, wanted.sources)
     with (
         locked(config.home / "locks", wanted.name, wiring.process()),
-        pull.opened(config, wanted.sources, config.mirror.jobs) as sources,
+        open_sources(config, wanted.sources, config.mirror.jobs) as sources,
         closing(wiring.open_library(config, write=True)) as library,
     ):
         now, process = int(time.time()), wiring.process()

@@ -25,6 +25,7 @@ from narbor.tasks.mirror.sources import Upstream
 from narbor.tasks.replicate import intake
 from narbor.tasks.replicate.arrive import ManyRoots, Terms
 from narbor.upstream.directory import DirectoryCache
+from narbor.wiring.sources import open_sources
 
 INFO = "nix-cache-info"
 
@@ -120,7 +121,7 @@ def _pull(config: Config, args: argparse.Namespace, out: Out) -> int:
     terms = _terms(config, args, wiring.keyring(config, args.trust, args.urls))
     bad = 0
     with (
-        pull.opened(config, args.urls, config.mirror.jobs) as sources,
+        open_sources(config, args.urls, config.mirror.jobs) as sources,
         closing(wiring.open_library(config, write=True)) as library,
     ):
         for each in wanted:

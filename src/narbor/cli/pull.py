@@ -2,30 +2,22 @@
 
 import re
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Final
 
-from narbor import wiring
-from narbor.blocks.either import EitherSource
 from narbor.cli import carfiles
 from narbor.cli.out import Out
-from narbor.config import Config
 from narbor.errors import Refused, Rejected
 from narbor.library import Library
 from narbor.names import cid, cidtext, peerkey
 from narbor.names.cid import Cid
-from narbor.net.http import Http
-from narbor.net.wire import Options
-from narbor.tasks.gather import Gatherer, Lane
-from narbor.tasks.gather.standing import Standing
 from narbor.tasks.replicate import pull, records
 from narbor.tasks.replicate.arrive import Absent, Terms
 from narbor.tasks.replicate.pull import Pulled
 from narbor.tasks.replicate.records import Resolved
+from narbor.wiring.sources import Sources
 
-_STALL: Final = 120.0  # seconds without any block after which nobody is waited for
 _SPACED: Final = re.compile(r"/?(ipfs|ipns)(?:/|://)([^/]+)(/.*)?")
 
 
@@ -76,47 +68,6 @@ def wanted(word: str) -> Wanted:
 def _root(text: str) -> Wanted:
     name = cidtext.known(cidtext.parse(text))
     return Wanted(name, cid.codec(name) == cid.LIBP2P_KEY)
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """Whom to ask: for records one by one, for blocks all at once."""
-
-    each: tuple[EitherSource, ...]
-    gatherer: Gatherer
-
-
-@contextmanager
-def opened(config: Config, urls: Sequence[str], jobs: int) -> Iterator[Sources]:
-    """Open ways to all these URLs, for so many requests to each at one time; closed in the end.
-
-    Raises NoRootThere, BadConfig.
-    """
-    full = [wiring.upstream_url(url) for url in dict.fromkeys(urls)]
-    for url in full:
-        if not url.startswith("http"):
-            raise NoRootThere(f"{url}: roots are pulled over http and https alone")
-    said = config.mirror
-    options = Options(
-        connect=10.0,
-        read=20.0,
-        attempts=3,
-        rate=said.rate * 1_000_000,
-        connections=max(64, jobs * len(full)),
-        ca_file=said.ca_file,
-        netrc=said.netrc,
-        tokens=said.tokens,
-    )
-    http = Http(options)
-    each = tuple(EitherSource(url, http) for url in full)
-    lanes = [Lane(one, Standing(one.name, time.monotonic), jobs, one.together) for one in each]
-    gatherer = Gatherer(lanes, time.monotonic, _STALL)
-    try:
-        yield Sources(each, gatherer)
-    finally:
-        http.give_up()
-        gatherer.close(wait=True)
-        http.close()
 
 
 def take_in(library: Library, wanted: Wanted, sources: Sources, terms: Terms, out: Out) -> int:

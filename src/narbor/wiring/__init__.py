@@ -3,7 +3,8 @@
 Each module follows one thing that flows: `stores` what is kept, `upstreams` whom we ask, `holders`
 whom we give to, `serving` who asks us, `agent` all of these for one machine, `keys` and
 `processes` what they have in common. Those that only one program needs (`serving`, `agent`,
-`holders`) are imported by it: whoever looks into a store waits for no server to be loaded.
+`holders`, `sources`) are imported by it: whoever looks into a store waits for no server to be
+loaded.
 """
 
 from narbor.wiring.keys import key_folder, keyring, read_secret, signing_keys

@@ -11,7 +11,6 @@ meanwhile, so that no collection takes what is being read.
 """
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -121,7 +120,8 @@ def replicate(
 
     Close the generator to give up: what was given stays there. Raises what the holder raises.
     """
-    with _undisturbed(library, at):
+    # What is read meanwhile must not be taken by a collection.
+    with library.catalogue.admission(at.now, at.process):
         yield from _Run(library, holder, order).give()
 
 
@@ -129,18 +129,8 @@ def check(
     library: Library, holder: Holder, order: Order, at: Circumstances
 ) -> Generator[Event, None, None]:
     """Only look for every block at the other side, and give nothing; the last event is Done."""
-    with _undisturbed(library, at):
+    with library.catalogue.admission(at.now, at.process):
         yield from _Run(library, holder, order).check()
-
-
-@contextmanager
-def _undisturbed(library: Library, at: Circumstances) -> Iterator[None]:
-    """Keep an admission open: what is read meanwhile is not taken."""
-    id = library.catalogue.begin_admission(at.now, at.process)
-    try:
-        yield
-    finally:
-        library.catalogue.end_admission(id)
 
 
 class _Run:

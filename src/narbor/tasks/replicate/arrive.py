@@ -10,7 +10,6 @@ no collection takes what nothing leads to yet.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
@@ -122,7 +121,7 @@ def arrive(
     Where there are no `names`, the roots in the CARs' heads are kept, each under its own text.
     Raises DiskFull, and what the library raises when it cannot keep anything.
     """
-    with _admission(library, terms):
+    with library.catalogue.admission(terms.now, terms.process):
         reading = _Reading(library, terms)
         found: dict[str, Cid] = {}
         for source in sources:
@@ -141,15 +140,6 @@ def _named(roots: Mapping[str, Cid], terms: Terms) -> Mapping[str, Cid]:
         raise ManyRoots(f"{len(roots)} roots cannot all be kept as {terms.name}: give no name")
     (root,) = roots.values()
     return {terms.name: root}
-
-
-@contextmanager
-def _admission(library: Library, terms: Terms) -> Iterator[None]:
-    id = library.catalogue.begin_admission(terms.now, terms.process)
-    try:
-        yield
-    finally:
-        library.catalogue.end_admission(id)
 
 
 class _Reading:

@@ -76,12 +76,9 @@ def pull(
     """
     if not is_kept(root) and ipld.inlined(root) is None:
         raise UnkeptHash(f"{cid.text(root)}: only blocks named by SHA-256 are kept")
-    id = library.catalogue.begin_admission(terms.now, terms.process)
-    try:
+    with library.catalogue.admission(terms.now, terms.process):
         yield from _Pull(library, gatherer, terms, wait).all(root)
         yield from arrive.arrive(library, (), {name: root}, terms, f"ipfs://{cid.text(root)}")
-    finally:
-        library.catalogue.end_admission(id)
 
 
 class _Pull:
