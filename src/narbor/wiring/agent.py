@@ -48,7 +48,8 @@ def open_agent(config: Config) -> tuple[Agent, AgentDoor]:
     upstreams: list[Upstream] = []
     hints: list[Upstream] = []
     sources: list[tuple[BlockSource, Callable[[], int]]] = []
-    for url in map(upstream_url, said.sources):
+    given = dict.fromkeys(map(upstream_url, said.sources))
+    for url in given:
         either = EitherSource(url, clients[url])
         sources.append((either, either.together))
         hints.append(Upstream(HttpCache(url, clients[url]), ring))
@@ -56,7 +57,7 @@ def open_agent(config: Config) -> tuple[Agent, AgentDoor]:
         http = clients[upstream_url(url)]
         upstream = believed(url, http, ring)
         upstreams.append(upstream)
-        if isinstance(upstream.cache, HttpCache):
+        if isinstance(upstream.cache, HttpCache) and upstream_url(url) not in given:
             sources.append((NarborSource(http, upstream.cache.url), opening.many))
     named = {credentials.bare(url): http for url, http in clients.items()}
     asking = opening.Asking(upstreams, sources, named, hints)
