@@ -1,5 +1,6 @@
 """One request and its answer over HTTP/1.1, as h11 reads and writes them: bytes, no sockets."""
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from operator import itemgetter
@@ -20,6 +21,10 @@ _FRAMING: Final = frozenset(
     (b"connection", b"content-length", b"transfer-encoding", b"upgrade", b"expect")
 )
 _SPECIAL: Final = frozenset((b"connection", b"transfer-encoding", b"date", b"upgrade", b"trailer"))
+# As h11 takes them (RFC 9110, 5.5 and 5.6.2).
+_LINES: Final = re.compile(
+    rb"(?:[-!#$%&'*+.^_`|~0-9a-zA-Z]+: (?:[^\x00\s]+(?:[ \t]+[^\x00\s]+)*)?\r\n)+"
+)
 _name = itemgetter(0)
 
 
@@ -140,11 +145,11 @@ class Exchange:
         lengths = [value for name, value in headers if name == b"content-length"]
         if lengths != [b"%d" % len(body)] or not _SPECIAL.isdisjoint(map(_name, headers)):
             return None
-        lines = b"\r\n".join([b"%b: %b" % each for each in headers])
-        if lines.count(b"\n") != len(headers) - 1 or lines.count(b"\r") != len(headers) - 1:
-            return None  # a value that would be a header of its own: h11 refuses it
+        lines = b"".join([b"%b: %b\r\n" % each for each in headers])
+        if lines.count(b"\n") != len(headers) or _LINES.fullmatch(lines) is None:
+            return None  # a value that would be a header of its own, or is none: h11 refuses it
         self._start = {}
-        return b"HTTP/1.1 200 OK\r\n%b\r\ndate: %b\r\n\r\n" % (lines, date.encode())
+        return b"HTTP/1.1 200 OK\r\n%bdate: %b\r\n\r\n" % (lines, date.encode())
 
     def _says(self, request: h11.Request) -> bool:
         """Tell whether a request has a body, or wants its connection to be another."""
